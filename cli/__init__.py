@@ -1,0 +1,1 @@
+"""The `sensemesh` command, one file a subcommand."""

@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, the encoders and fusion behind it, a class out."""

@@ -1,0 +1,1 @@
+"""What every process needs to take part in the mesh, and nothing else."""

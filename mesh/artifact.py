@@ -1,0 +1,134 @@
+"""What training writes and a node loads: a folder with everything that decides its answers.
+
+    models/<name>/<part>/config.json        model and preprocessing, base weights, tolerances
+                         model.safetensors  weights that training changed, where there are any
+                         golden/...         example inputs, and the outputs that they must give
+                         README.md          for people; not part of the version
+
+The version is a hash over the files' hashes, so that an embedding computed by one content is never
+taken for that of another. Nothing is unpickled, and nothing is downloaded.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import safetensors.torch
+import torch
+
+from mesh.errors import MeshError
+
+OUTPUTS: Final = "golden/outputs.safetensors"
+
+
+class ArtifactError(MeshError):
+    """An artifact, or the base weights that it names, can't be used. The node must not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One opened artifact. `config` is config.json, `version` "sha256:" and 64 hex digits."""
+
+    path: Path
+    config: Mapping[str, Any]
+    version: str
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read an artifact's config and compute its version; ArtifactError where it can't be."""
+        try:
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path} holds no readable config.json: {error}") from error
+        return cls(path, config, version_of(path))
+
+    @property
+    def name(self) -> str:
+        """The model's name, such as "emotion6"."""
+        return str(self.config["name"])
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights that training changed, in the dtype that they are stored in; may be none."""
+        file = self.path / "model.safetensors"
+        return safetensors.torch.load_file(file) if file.exists() else {}
+
+    def base_weights(self) -> Path:
+        """The file of pretrained weights that the config's `base` names, its hash checked."""
+        base = self.config["base"]
+        file = locate(base["source"], self.path)
+        if (found := sha256(file)) != base["sha256"]:
+            raise ArtifactError(f"{base['source']} has SHA-256 {found}, not {base['sha256']}")
+        return file
+
+    def golden_inputs(self) -> list[bytes]:
+        """The golden examples' raw inputs, in the order of `golden_outputs`."""
+        return [(self.path / name).read_bytes() for name in self.config["golden"]["inputs"]]
+
+    def golden_outputs(self) -> dict[str, torch.Tensor]:
+        """What torch in float32 computed for the golden inputs when the artifact was written."""
+        return safetensors.torch.load_file(self.path / OUTPUTS)
+
+    def tolerance(self, engine_class: str) -> float:
+        """The least cosine between an output and its golden one, for "fp32" or "bf16"."""
+        return float(self.config["golden"]["tolerance"][engine_class])
+
+
+def version_of(path: Path) -> str:
+    """SHA-256 over the sorted (path, SHA-256) of the folder's files but the README."""
+    lines = (f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n" for file in _files(path))
+    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    found = (file for file in path.rglob("*") if file.is_file() and file.name != "README.md")
+    return iter(sorted(found, key=lambda file: file.relative_to(path).as_posix()))
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def locate(source: str, folder: Path) -> Path:
+    """The local file that a source names, without importing or downloading anything.
+
+    `package:NAME/PATH` is a file inside an installed Python package, `path:PATH` one on disk
+    (relative to `folder`), `hf:ORG/REPO@REVISION/PATH` one in the local Hugging Face cache.
+    """
+    scheme, _, rest = source.partition(":")
+    finders = {"package": _in_package, "path": folder.joinpath, "hf": _in_hub_cache}
+    if scheme not in finders:
+        raise ArtifactError(f"{source!r} is none of package:, path: and hf:")
+    file = finders[scheme](rest)
+    if not file.is_file():
+        raise ArtifactError(f"{source!r} is not installed: there is no {file}")
+    return file
+
+
+def _in_package(rest: str) -> Path:
+    package, _, inner = rest.partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ArtifactError(f"the Python package {package} is not installed")
+    return Path(spec.submodule_search_locations[0]) / inner
+
+
+def _in_hub_cache(rest: str) -> Path:
+    from huggingface_hub import hf_hub_download  # Only artifacts that name a hub need it.
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    org, repo, inner = rest.split("/", 2)
+    repo, _, revision = repo.partition("@")
+    try:
+        return Path(
+            hf_hub_download(
+                f"{org}/{repo}", inner, revision=revision or None, local_files_only=True
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        raise ArtifactError(f"hf:{rest} is not in the local cache; fetch it first") from error

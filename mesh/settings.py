@@ -1,0 +1,91 @@
+"""Every setting of the mesh, read once from `MESH_*` in the environment, typed and immutable.
+
+A value that can't be used ends the process at its start, with a message that names the variable.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBI = 1024 * 1024
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class InputLimits(BaseSettings):
+    """The largest inputs that are taken. The gateway and the encoders read the same ones."""
+
+    model_config = SettingsConfigDict(env_prefix="MESH_", frozen=True)
+
+    max_text_chars: Count = 10_000
+    max_image_bytes: Count = 20 * 1000 * 1000
+    max_image_pixels: Count = 40 * 1000 * 1000
+    max_audio_bytes: Count = 20 * 1000 * 1000
+    max_audio_seconds: Seconds = 60.0
+
+
+class ProcessSettings(InputLimits):
+    """What every process of the mesh has."""
+
+    host: str = "127.0.0.1"
+    log_level: LogLevel = "info"
+    max_body: Count = 64 * MEBI
+    timeout_max: Seconds = 60.0
+    drain_delay: Delay = 1.0
+
+
+class NodeSettings(ProcessSettings):
+    """What an encoder or fusion node has. Port 0 takes any free one."""
+
+    grpc_port: Port = 50051
+    ops_port: Port = 9090
+    # A path, or for fusion a list of paths, preferred first, separated by commas.
+    model: str = "models/emotion6"
+    engine: Literal["auto", "torch"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    # Separated by commas: "cpu", "cuda:0,cuda:1".
+    devices: str = "cpu"
+    # 0: all cores. `sensemesh up` divides the cores among the nodes that it starts.
+    threads: Annotated[int, Field(ge=0)] = 0
+    drain: Seconds = 20.0
+    max_queue: Count = 512
+    max_batch: Count = 32
+
+
+class GatewaySettings(ProcessSettings):
+    """What the gateway has. Targets are gRPC names: `dns:///host:port` or `ipv4:addr:port,...`."""
+
+    http_port: Port = 8000
+    text_encoder_targets: str = "127.0.0.1:50051"
+    vision_encoder_targets: str = "127.0.0.1:50052"
+    audio_encoder_targets: str = "127.0.0.1:50053"
+    fusion_targets: str = "127.0.0.1:50054"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    timeout: Seconds = 10.0
+    fusion_reserve: Delay = 0.05
+    max_in_flight: Count = 64
+    max_in_flight_bytes: Count = 256 * MEBI
+    cache_ttl: Seconds = 86_400.0
+    cache_lru_bytes: Annotated[int, Field(ge=0)] = 64 * MEBI
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S]) -> S:
+    """Read the settings of one process, or end it naming each variable that can't be used."""
+    try:
+        return kind()
+    except ValidationError as error:
+        raise SystemExit("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: ErrorDetails) -> str:
+    name = "MESH_" + "_".join(str(part) for part in problem["loc"]).upper()
+    return f"{name}: {problem['msg']} (got {problem['input']!r})"

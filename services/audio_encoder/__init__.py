@@ -1,0 +1,1 @@
+"""The audio encoder: a sound file in, an embedding out."""

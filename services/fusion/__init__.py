@@ -1,0 +1,1 @@
+"""Fusion: one to three embeddings in, a class out."""

@@ -1,0 +1,1 @@
+"""The text encoder: text in, an embedding out."""

@@ -1,0 +1,1 @@
+"""The vision encoder: an image file in, an embedding out."""

@@ -1,0 +1,1 @@
+"""Flat scripts that train the models over the same preprocessing and encoders that serve them."""
