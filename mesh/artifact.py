@@ -12,7 +12,7 @@ taken for that of another. Nothing is unpickled, and nothing is downloaded.
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -101,7 +101,11 @@ def locate(source: str, folder: Path) -> Path:
     (relative to `folder`), `hf:ORG/REPO@REVISION/PATH` one in the local Hugging Face cache.
     """
     scheme, _, rest = source.partition(":")
-    finders = {"package": _in_package, "path": folder.joinpath, "hf": _in_hub_cache}
+    finders: dict[str, Callable[[str], Path]] = {
+        "package": _in_package,
+        "path": folder.joinpath,
+        "hf": _in_hub_cache,
+    }
     if scheme not in finders:
         raise ArtifactError(f"{source!r} is none of package:, path: and hf:")
     file = finders[scheme](rest)
@@ -125,10 +129,9 @@ def _in_hub_cache(rest: str) -> Path:
     org, repo, inner = rest.split("/", 2)
     repo, _, revision = repo.partition("@")
     try:
-        return Path(
-            hf_hub_download(
-                f"{org}/{repo}", inner, revision=revision or None, local_files_only=True
-            )
+        file = hf_hub_download(
+            f"{org}/{repo}", inner, revision=revision or None, local_files_only=True
         )
     except LocalEntryNotFoundError as error:
         raise ArtifactError(f"hf:{rest} is not in the local cache; fetch it first") from error
+    return Path(file)
