@@ -1,4 +1,7 @@
-"""What the gateway is asked and what it answers, free of HTTP. schema.py turns one into the other."""
+"""What the gateway is asked and what it answers, free of HTTP.
+
+schema.py makes requests from bodies, and bodies from predictions.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

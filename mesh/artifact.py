@@ -58,10 +58,14 @@ class Artifact:
 
     def base_weights(self) -> Path:
         """The file of pretrained weights that the config's `base` names, its hash checked."""
-        base = self.config["base"]
-        file = locate(base["source"], self.path)
-        if (found := sha256(file)) != base["sha256"]:
-            raise ArtifactError(f"{base['source']} has SHA-256 {found}, not {base['sha256']}")
+        return self.file("base")
+
+    def file(self, key: str) -> Path:
+        """The file that the config's `key` names by `source` and `sha256`, its hash checked."""
+        entry = self.config[key]
+        file = locate(entry["source"], self.path)
+        if (found := sha256(file)) != entry["sha256"]:
+            raise ArtifactError(f"{entry['source']} has SHA-256 {found}, not {entry['sha256']}")
         return file
 
     def golden_inputs(self) -> list[bytes]:

@@ -1,0 +1,96 @@
+"""From branches and scores to the answer: pure functions, one a step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from gateway.cache import Result
+from gateway.clients import Scores
+from gateway.contract import Failure, ModalityReport, Prediction
+from mesh.embedding import Embedding, Modality
+from mesh.errors import DeadlineExpired, Unavailable
+
+Embeddings = Mapping[Modality, Embedding]
+# What became of each modality that was sent.
+Branches = Mapping[Modality, Embedding | Failure]
+Reports = Mapping[Modality, ModalityReport]
+TimingMs = Mapping[str, float]
+
+
+def only_embeddings(branches: Branches) -> dict[Modality, Embedding]:
+    """The branches that did not fail, in the order of Modality."""
+    return {
+        modality: branch
+        for modality in Modality
+        if isinstance(branch := branches.get(modality), Embedding)
+    }
+
+
+def require_embeddings(branches: Branches) -> dict[Modality, Embedding]:
+    """As `only_embeddings`; DeadlineExpired or Unavailable where there is none."""
+    if embeddings := only_embeddings(branches):
+        return embeddings
+    failures = {m: branch for m in Modality if isinstance(branch := branches.get(m), Failure)}
+    why = "; ".join(f"{modality}: {failure.message}" for modality, failure in failures.items())
+    late = all(failure.code == DeadlineExpired.code for failure in failures.values())
+    kind = DeadlineExpired if late else Unavailable
+    raise kind(f"no modality could be encoded ({why})")
+
+
+def truncated_in(embeddings: Embeddings) -> frozenset[Modality]:
+    """The modalities of which the encoder had cut the input."""
+    return frozenset(m for m, embedding in embeddings.items() if embedding.truncated)
+
+
+def cached_prediction(
+    result: Result, digests: Mapping[Modality, str], timing_ms: TimingMs
+) -> Prediction:
+    """The answer to a request whose result was known."""
+    reports = {m: ModalityReport("cached", truncated=m in result.truncated) for m in digests}
+    return prediction(result.scores, reports, timing_ms)
+
+
+def reports_of(branches: Branches, cached: Embeddings) -> dict[Modality, ModalityReport]:
+    """What to say of each modality that was sent."""
+    return {
+        modality: ModalityReport("failed", error=branch)
+        if isinstance(branch, Failure)
+        else ModalityReport(
+            "cached" if branch is cached.get(modality) else "computed", branch.truncated
+        )
+        for modality, branch in branches.items()
+    }
+
+
+def explained(
+    reports: Reports, embeddings: Embeddings, scores: Scores, without: Sequence[Scores]
+) -> dict[Modality, ModalityReport]:
+    """The reports with each contribution: what the class loses when that modality is left out.
+
+    `without` holds the scores without each of `embeddings`, in their order; none for a single one.
+    """
+    label = top(scores)
+    contributions = {
+        modality: scores.probabilities[label] - left_out.probabilities[label]
+        for modality, left_out in zip(embeddings, without, strict=False)
+    }
+    return {
+        modality: replace(report, contribution=contributions.get(modality))
+        for modality, report in reports.items()
+    }
+
+
+def prediction(scores: Scores, reports: Reports, timing_ms: TimingMs) -> Prediction:
+    """The whole answer, with a report for every modality there is."""
+    absent = ModalityReport("absent")
+    return Prediction(
+        model_name=scores.name,
+        model_version=scores.version,
+        probabilities=scores.probabilities,
+        modalities={modality: reports.get(modality, absent) for modality in Modality},
+        timing_ms=timing_ms,
+    )
+
+
+def top(scores: Scores) -> str:
+    """The label of the highest probability; the first of equals."""
+    return max(scores.probabilities, key=scores.probabilities.__getitem__)

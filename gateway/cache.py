@@ -1,0 +1,164 @@
+"""The embedding cache: which keys there are, what lies under them, and what of it fits together.
+
+Keys are content and version, so an entry is never stale, only unused:
+an embedding lies under its modality, its encoder's version and the digest of its input,
+a result under the version of the fusion head that gave it and the digests of all of its inputs.
+"""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from gateway.clients import Head, Scores
+from gateway.metrics import GatewayMetrics
+from mesh.embedding import Embedding, Modality, embedding_from_pb, embedding_to_pb
+from mesh.errors import MeshError
+from mesh.v1 import embedding_pb2
+
+Digests = Mapping[Modality, str]
+
+
+class KeepsBytes(Protocol):
+    """The part of a store that the cache needs."""
+
+    async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """What is there of `keys`."""
+
+    def put(self, entries: Mapping[str, bytes]) -> None:
+        """Keep entries, without making the caller wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A head's answer, and the modalities of which an encoder had cut the input."""
+
+    scores: Scores
+    truncated: frozenset[Modality]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the cache knew of one request: its result, or embeddings that one head understands."""
+
+    result: Result | None = None
+    embeddings: Mapping[Modality, Embedding] = field(default_factory=dict)
+
+
+class Cache:
+    """Looks up and keeps embeddings and results in a store of bytes."""
+
+    def __init__(self, store: KeepsBytes, metrics: GatewayMetrics) -> None:
+        self._store = store
+        self._metrics = metrics
+
+    async def look_up(
+        self, heads: Sequence[Head], digests: Digests, *, with_result: bool = True
+    ) -> Found:
+        """What is known of these inputs under any of `heads`, in one round trip.
+
+        Without `with_result` only embeddings are looked for, as an explanation needs them.
+        """
+        keys = [result_key(head.version, digests) for head in heads] if with_result else []
+        keys += {key for head in heads for key in _embedding_keys(head, digests).values()}
+        values = await self._store.get(keys)
+        found = _best(heads, digests, values)
+        self._count(found, digests)
+        return found
+
+    def keep_embeddings(self, digests: Digests, embeddings: Mapping[Modality, Embedding]) -> None:
+        """Keep what encoders computed, under the version that computed it."""
+        self._store.put(
+            {
+                embedding_key(modality, embedding.version, digests[modality]): pack(embedding)
+                for modality, embedding in embeddings.items()
+            }
+        )
+
+    def keep_result(self, digests: Digests, result: Result) -> None:
+        """Keep an answer that rests on all of its inputs."""
+        key = result_key(result.scores.version, digests)
+        self._store.put({key: pack_result(result)})
+
+    def _count(self, found: Found, digests: Digests) -> None:
+        hit = "hit" if found.result else "miss"
+        self._metrics.cache.labels("result", hit).inc()
+        if not found.result:
+            for modality in digests:
+                hit = "hit" if modality in found.embeddings else "miss"
+                self._metrics.cache.labels(modality, hit).inc()
+
+
+def digest_of(payload: str | bytes) -> str:
+    """SHA-256 of the canonical input: NFC-normalised text as UTF-8, media bytes as they are."""
+    if isinstance(payload, str):
+        payload = unicodedata.normalize("NFC", payload).encode()
+    return hashlib.sha256(payload).hexdigest()
+
+
+def embedding_key(modality: Modality, version: str, digest: str) -> str:
+    """Where the embedding of one input by one encoder version lies."""
+    return f"mesh:1:embedding:{modality}:{version}:{digest}"
+
+
+def result_key(fusion_version: str, digests: Digests) -> str:
+    """Where the answer of one fusion version to one set of inputs lies."""
+    parts = ";".join(f"{m}={digests[m]}" for m in Modality if m in digests)
+    return f"mesh:1:result:{fusion_version}:{hashlib.sha256(parts.encode()).hexdigest()}"
+
+
+def pack(embedding: Embedding) -> bytes:
+    """An embedding as a store's value."""
+    return embedding_to_pb(embedding).SerializeToString()
+
+
+def unpack(value: bytes | None) -> Embedding | None:
+    """A store's value as an embedding; None for a value that is none."""
+    try:
+        return embedding_from_pb(embedding_pb2.Embedding.FromString(value)) if value else None
+    except (DecodeError, MeshError):
+        return None
+
+
+def pack_result(result: Result) -> bytes:
+    """An answer as a store's value."""
+    scores = result.scores
+    record = [scores.name, scores.version, dict(scores.probabilities), sorted(result.truncated)]
+    return json.dumps(record).encode()
+
+
+def unpack_result(value: bytes | None) -> Result | None:
+    """A store's value as an answer; None for a value that is none."""
+    if value is None:
+        return None
+    try:
+        name, version, probabilities, truncated = json.loads(value)
+        return Result(Scores(name, version, probabilities), frozenset(map(Modality, truncated)))
+    except (ValueError, TypeError):
+        return None
+
+
+def _embedding_keys(head: Head, digests: Digests) -> dict[Modality, str]:
+    return {
+        modality: embedding_key(modality, head.encoders[modality], digest)
+        for modality, digest in digests.items()
+        if modality in head.encoders
+    }
+
+
+def _best(heads: Sequence[Head], digests: Digests, values: Mapping[str, bytes]) -> Found:
+    """The result of the first head that has one, else the head with the most embeddings."""
+    best = Found()
+    for head in heads:
+        if result := unpack_result(values.get(result_key(head.version, digests))):
+            return Found(result)
+    for head in heads:
+        keys = _embedding_keys(head, digests)
+        there = {m: found for m, key in keys.items() if (found := unpack(values.get(key)))}
+        if len(there) > len(best.embeddings):
+            best = Found(embeddings=there)
+    return best

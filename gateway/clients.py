@@ -1,0 +1,193 @@
+"""The gateway's side of the two gRPC services. Wire types stop here."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc.aio
+
+from gateway.coalescing import Coalescer
+from gateway.metrics import GatewayMetrics
+from mesh.channels import error_of
+from mesh.embedding import (
+    Embedding,
+    Modality,
+    embedding_from_pb,
+    embedding_to_pb,
+    modality_from_pb,
+)
+from mesh.errors import (
+    DeadlineExpired,
+    InvalidInput,
+    MeshError,
+    Overloaded,
+    TooLarge,
+    UnsupportedFormat,
+)
+from mesh.v1 import encoder_pb2, encoder_pb2_grpc, fusion_pb2, fusion_pb2_grpc
+
+_ITEM_ERRORS: Final[dict[encoder_pb2.Code, type[MeshError]]] = {
+    encoder_pb2.CODE_INVALID: InvalidInput,
+    encoder_pb2.CODE_TOO_LARGE: TooLarge,
+    encoder_pb2.CODE_UNSUPPORTED: UnsupportedFormat,
+    encoder_pb2.CODE_OVERLOADED: Overloaded,
+    encoder_pb2.CODE_EXPIRED: DeadlineExpired,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One artifact that fusion holds, and the encoder versions that it was trained on."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    encoders: Mapping[Modality, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A head's answer to one example; probabilities in the order of its labels."""
+
+    name: str
+    version: str
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    payload: str | bytes
+    deadline: float
+    request_id: str
+
+
+class EncoderClient:
+    """One modality's encoder, over all of its replicas. Concurrent items share calls."""
+
+    def __init__(
+        self, modality: Modality, channel: grpc.aio.Channel, metrics: GatewayMetrics
+    ) -> None:
+        self.modality = modality
+        self._channel = channel
+        self._stub: Any = encoder_pb2_grpc.EncoderStub(channel)  # type: ignore[no-untyped-call]
+        self._calls = metrics.encode_calls.labels(modality)
+        self._items = metrics.encode_items.labels(modality)
+        self._coalescer: Coalescer[_Item, Embedding] = Coalescer(self._send)
+
+    async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
+        """The embedding of one input, or the error that its item got.
+
+        `deadline` (the clock of time.monotonic) travels with the item; the wait is the caller's.
+        """
+        item = _Item(payload, deadline, request_id)
+        return await self._coalescer.submit(item, len(payload))
+
+    async def describe(self, deadline: float) -> str:
+        """The version that answers now; Unavailable or DeadlineExpired where none does."""
+        request = encoder_pb2.EncoderDescribeRequest()
+        answer = await self._call(self._stub.Describe, request, deadline)
+        return str(answer.version)
+
+    async def close(self) -> None:
+        """End what is in flight and the connections."""
+        await self._coalescer.close()
+        await self._channel.close()
+
+    async def _send(self, items: Sequence[_Item]) -> list[Embedding | MeshError]:
+        now = time.monotonic()
+        request = encoder_pb2.EncodeRequest(items=[_item_to_pb(item, now) for item in items])
+        self._calls.inc()
+        self._items.inc(len(items))
+        last = max(item.deadline for item in items)
+        answer = await self._call(self._stub.Encode, request, last, items[0].request_id)
+        if len(answer.results) != len(items):
+            raise MeshError(f"{len(answer.results)} results for {len(items)} items")
+        return [_outcome_from_pb(result) for result in answer.results]
+
+    async def _call(
+        self, method: Callable[..., Awaitable[Any]], request: Any, deadline: float, id_: str = ""
+    ) -> Any:
+        return await _unary(method, request, deadline, f"the {self.modality} encoder", id_)
+
+
+class FusionClient:
+    """The fusion service, over all of its replicas."""
+
+    def __init__(self, channel: grpc.aio.Channel, metrics: GatewayMetrics) -> None:
+        self._channel = channel
+        self._stub: Any = fusion_pb2_grpc.FusionStub(channel)  # type: ignore[no-untyped-call]
+        self._calls = metrics.classify_calls
+
+    async def describe(self, deadline: float) -> tuple[Head, ...]:
+        """The heads that fusion holds, preferred first."""
+        request = fusion_pb2.FusionDescribeRequest()
+        answer = await _unary(self._stub.Describe, request, deadline, "fusion")
+        return tuple(_head_from_pb(artifact) for artifact in answer.artifacts)
+
+    async def classify(
+        self, examples: Sequence[Sequence[Embedding]], deadline: float, request_id: str
+    ) -> list[Scores]:
+        """One answer an example, in their order.
+
+        VersionMismatch where fusion holds no head for an example's versions.
+        """
+        request = fusion_pb2.ClassifyRequest(
+            examples=[
+                fusion_pb2.Example(
+                    embeddings=[embedding_to_pb(embedding) for embedding in example],
+                    request_id=request_id,
+                )
+                for example in examples
+            ]
+        )
+        self._calls.inc()
+        answer = await _unary(self._stub.Classify, request, deadline, "fusion", request_id)
+        return [_scores_from_pb(message) for message in answer.classifications]
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._channel.close()
+
+
+async def _unary(
+    method: Callable[..., Awaitable[Any]],
+    request: Any,
+    deadline: float,
+    service: str,
+    request_id: str = "",
+) -> Any:
+    left = max(deadline - time.monotonic(), 0.0)
+    metadata = (("x-request-id", request_id),) if request_id else ()
+    try:
+        return await method(request, timeout=left, metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error, service) from error
+
+
+def _item_to_pb(item: _Item, now: float) -> encoder_pb2.Item:
+    left = item.deadline - now
+    if isinstance(item.payload, str):
+        return encoder_pb2.Item(text=item.payload, timeout=left, request_id=item.request_id)
+    return encoder_pb2.Item(media=item.payload, timeout=left, request_id=item.request_id)
+
+
+def _outcome_from_pb(result: encoder_pb2.Result) -> Embedding | MeshError:
+    if result.HasField("error"):
+        return _ITEM_ERRORS.get(result.error.code, MeshError)(result.error.message)
+    try:
+        return embedding_from_pb(result.embedding)
+    except InvalidInput as error:
+        return MeshError(f"an encoder sent no valid embedding: {error.message}")
+
+
+def _head_from_pb(artifact: fusion_pb2.FusionArtifact) -> Head:
+    encoders = {
+        modality_from_pb(trained.modality): trained.version for trained in artifact.encoders
+    }
+    return Head(artifact.name, artifact.version, tuple(artifact.labels), encoders)
+
+
+def _scores_from_pb(message: fusion_pb2.Classification) -> Scores:
+    probabilities = {score.label: score.probability for score in message.scores}
+    return Scores(message.name, message.version, probabilities)

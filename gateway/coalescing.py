@@ -1,0 +1,140 @@
+"""Many items, few calls: what waits goes out together, and an idle mesh adds no wait.
+
+A remote call costs its sender a fixed amount of work, however many items it carries. So while
+`MAX_CALLS` are on their way, new items wait for the first to come back and then leave in one call.
+A call that takes long stops holding the others back after `HOLD` seconds: it may have met an
+address that hangs, and there may be others that don't.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from mesh.errors import MeshError, Unavailable
+
+MAX_CALLS: Final = 4
+HOLD: Final = 0.25
+MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_ITEMS: Final = 64
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Sends one call; as many outcomes as items, in their order, each a result or its own error.
+Send = Callable[[Sequence[T]], Awaitable[Sequence[R | MeshError]]]
+
+
+class Coalescer(Generic[T, R]):
+    """Turns submitted items into calls of `send`, at most MAX_BYTES each (a larger item alone)."""
+
+    def __init__(self, send: Send[T, R]) -> None:
+        self._send = send
+        self._waiting: deque[_Pending[T, R]] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._held = 0
+        self._wake: asyncio.Handle | None = None
+
+    async def submit(self, item: T, size: int) -> R:
+        """The result for one item of `size` bytes, or its error.
+
+        Cancelling drops the item where it still waits. A call is cancelled only when all whose
+        items it carries have left.
+        """
+        loop = asyncio.get_running_loop()
+        pending: _Pending[T, R] = _Pending(item, size, loop.create_future())
+        self._waiting.append(pending)
+        if self._wake is None:
+            # Not at once, so that what arrives in one turn of the loop leaves in one call.
+            self._wake = loop.call_soon(self._depart)
+        try:
+            return await pending.outcome
+        finally:
+            if pending.outcome.cancelled() and pending.call is not None:
+                pending.call.leave()
+
+    async def close(self) -> None:
+        """End the calls in flight; whoever still waits for an item gets Unavailable."""
+        waiting = _Call(list(self._waiting))
+        self._waiting.clear()
+        waiting.deliver([Unavailable("closing")] * len(waiting.items))
+        for call in list(self._calls):
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    def _depart(self) -> None:
+        self._wake = None
+        while self._held < MAX_CALLS and (items := self._take()):
+            self._held += 1
+            call = _Call(items)
+            task = call.task = asyncio.ensure_future(self._run(call))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+
+    def _take(self) -> list["_Pending[T, R]"]:
+        taken: list[_Pending[T, R]] = []
+        size = 0
+        while self._waiting and len(taken) < MAX_ITEMS:
+            if self._waiting[0].outcome.done():  # Its caller left while it waited.
+                self._waiting.popleft()
+                continue
+            size += self._waiting[0].size
+            if taken and size > MAX_BYTES:
+                break
+            taken.append(self._waiting.popleft())
+        return taken
+
+    async def _run(self, call: "_Call[T, R]") -> None:
+        hold = asyncio.get_running_loop().call_later(HOLD, self._release, call)
+        try:
+            call.deliver(await self._send([pending.item for pending in call.items]))
+        except MeshError as error:
+            call.deliver([error] * len(call.items))
+        except asyncio.CancelledError:
+            call.deliver([Unavailable("closing")] * len(call.items))
+            raise
+        except Exception as error:
+            call.deliver([MeshError(f"the call failed: {type(error).__name__}")] * len(call.items))
+            raise
+        finally:
+            hold.cancel()
+            self._release(call)
+
+    def _release(self, call: "_Call[T, R]") -> None:
+        if call.holds:
+            call.holds = False
+            self._held -= 1
+            self._depart()
+
+
+@dataclass(eq=False, slots=True)
+class _Pending(Generic[T, R]):
+    item: T
+    size: int
+    outcome: "asyncio.Future[R]"
+    call: "_Call[T, R] | None" = None
+
+
+@dataclass(eq=False, slots=True)
+class _Call(Generic[T, R]):
+    items: list[_Pending[T, R]]
+    task: "asyncio.Task[None] | None" = None
+    holds: bool = True
+
+    def __post_init__(self) -> None:
+        for pending in self.items:
+            pending.call = self
+
+    def leave(self) -> None:
+        if self.task is not None and all(pending.outcome.done() for pending in self.items):
+            self.task.cancel()
+
+    def deliver(self, outcomes: Sequence[R | MeshError]) -> None:
+        for pending, outcome in zip(self.items, outcomes, strict=True):
+            if pending.outcome.done():
+                continue
+            if isinstance(outcome, MeshError):
+                pending.outcome.set_exception(outcome)
+            else:
+                pending.outcome.set_result(outcome)

@@ -1,0 +1,169 @@
+"""Two levels of one mapping from keys to bytes: this process's own memory, then Redis.
+
+A look-up costs one MGET at most. Redis that is down, slow or wrong costs hits and never answers: a
+look-up gives up after `READ_TIMEOUT` seconds, and after `PATIENCE` failures in a row Redis is left
+alone for `PAUSE` seconds.
+"""
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.metrics import GatewayMetrics
+from mesh.settings import GatewaySettings
+
+READ_TIMEOUT: Final = 0.02
+WRITE_TIMEOUT: Final = 1.0
+PATIENCE: Final = 3
+PAUSE: Final = 0.5
+# Writes that may wait for a slow Redis; beyond it they are dropped and counted.
+MAX_WRITES: Final = 256
+MAX_CONNECTIONS: Final = 32
+# Entries live up to a tenth longer than told, so that those written together don't end together.
+TTL_JITTER: Final = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+class Store:
+    """Two levels of one mapping from keys to bytes. Used in one loop only."""
+
+    def __init__(
+        self, client: "redis.asyncio.Redis", settings: GatewaySettings, metrics: GatewayMetrics
+    ):
+        self._redis = client
+        self._ttl = settings.cache_ttl
+        self._local = LocalStore(settings.cache_lru_bytes)
+        self._metrics = metrics
+        self._writes: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._paused_until = 0.0
+
+    @classmethod
+    def connect(cls, settings: GatewaySettings, metrics: GatewayMetrics) -> "Store":
+        """A store on MESH_REDIS_URL. Connects on first use, so Redis may come later."""
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            settings.redis_url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=READ_TIMEOUT,
+            socket_connect_timeout=WRITE_TIMEOUT,
+            socket_timeout=WRITE_TIMEOUT,
+            # Once more on a fresh connection: the pooled one may be from before Redis restarted.
+            retry=Retry(NoBackoff(), 1),
+        )
+        return cls(redis.asyncio.Redis.from_pool(pool), settings, metrics)
+
+    async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """What is there of `keys`, from memory and one MGET for the rest."""
+        found = {key: value for key in keys if (value := self._local.get(key)) is not None}
+        missing = [key for key in keys if key not in found]
+        if missing:
+            found |= await self._fetch(missing)
+        return found
+
+    def put(self, entries: Mapping[str, bytes]) -> None:
+        """Keep entries: in memory at once, in Redis soon, by a task of its own."""
+        for key, value in entries.items():
+            self._local.put(key, value)
+        if self._resting():
+            return
+        if len(self._writes) >= MAX_WRITES:
+            self._metrics.cache_errors.labels("write_dropped").inc()
+            return
+        task = asyncio.ensure_future(self._write(dict(entries)))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def close(self) -> None:
+        """Finish the writes that wait, then close the connections."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._redis.aclose()
+
+    async def _fetch(self, keys: list[str]) -> dict[str, bytes]:
+        if self._resting():
+            return {}
+        self._metrics.cache_round_trips.inc()
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                values = await self._redis.mget(keys)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed("read", error)
+            return {}
+        self._failures = 0
+        found = {
+            key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)
+        }
+        for key, value in found.items():
+            self._local.put(key, value)
+        return found
+
+    async def _write(self, entries: dict[str, bytes]) -> None:
+        try:
+            async with (
+                asyncio.timeout(WRITE_TIMEOUT),
+                self._redis.pipeline(transaction=False) as pipe,
+            ):
+                for key, value in entries.items():
+                    pipe.set(key, value, px=self._lifetime_ms())
+                await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed("write", error)
+
+    def _lifetime_ms(self) -> int:
+        # Not a secret: it only spreads the ends of the entries.
+        return int(1000 * self._ttl * (1 + random.random() * TTL_JITTER))
+
+    def _resting(self) -> bool:
+        return asyncio.get_running_loop().time() < self._paused_until
+
+    def _failed(self, operation: str, error: Exception) -> None:
+        self._metrics.cache_errors.labels(operation).inc()
+        self._failures += 1
+        if self._failures % PATIENCE == 0:
+            self._paused_until = asyncio.get_running_loop().time() + PAUSE
+        if self._failures == PATIENCE:
+            log.warning("redis is not answering", operation=operation, error=type(error).__name__)
+
+
+class LocalStore:
+    """The least recently used entries go first once `capacity` bytes are held."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held = 0
+        self._entries: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, key: str) -> bytes | None:
+        """The value, which then counts as used; None where there is none."""
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep one entry, at the cost of those used least recently; none that fills it alone."""
+        self._held -= self._discard(key)
+        if _weight(key, value) > self._capacity:
+            return
+        self._held += _weight(key, value)
+        self._entries[key] = value
+        while self._held > self._capacity:
+            oldest, _ = next(iter(self._entries.items()))
+            self._held -= self._discard(oldest)
+
+    def _discard(self, key: str) -> int:
+        value = self._entries.pop(key, None)
+        return 0 if value is None else _weight(key, value)
+
+
+def _weight(key: str, value: bytes) -> int:
+    # The two objects' own overhead and the dictionary's entry come to about this.
+    return len(key) + len(value) + 256

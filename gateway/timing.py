@@ -1,0 +1,29 @@
+"""How long each stage of a request takes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gateway.metrics import GatewayMetrics
+
+
+class StageTimer:
+    """Times the stages of one request, for its answer and for the metrics."""
+
+    def __init__(self, metrics: GatewayMetrics) -> None:
+        self._metrics = metrics
+        self._started = time.perf_counter()
+        self._stages = {"total": 0.0, "cache": 0.0, "encode": 0.0, "fuse": 0.0}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the block's duration to stage `name`."""
+        started = time.perf_counter()
+        with self._metrics.timed(name):
+            yield
+        self._stages[name] += time.perf_counter() - started
+
+    def finish(self) -> dict[str, float]:
+        """Milliseconds a stage; the total is since the timer was made."""
+        self._stages["total"] = time.perf_counter() - self._started
+        return {name: round(1000 * seconds, 3) for name, seconds in self._stages.items()}

@@ -1,0 +1,127 @@
+"""Small correct stand-ins for what the gateway stands on: encoders, fusion and a store of bytes."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from gateway.cache import Cache
+from gateway.catalog import Catalog
+from gateway.clients import Head, Scores
+from gateway.contract import PredictRequest
+from gateway.metrics import GatewayMetrics
+from gateway.pipeline import Pipeline
+from mesh.embedding import Embedding, Modality
+from mesh.errors import MeshError, VersionMismatch
+
+TEXT, IMAGE, AUDIO = Modality
+LABELS = ("anger", "joy", "neutral")
+
+
+def embedding(modality: Modality, version: str = "v1", *, truncated: bool = False) -> Embedding:
+    """A one-dimensional embedding."""
+    return Embedding(modality, version, "float32", 1, b"\0\0\x80\x3f", truncated)
+
+
+def head(version: str = "f1", **encoders: str) -> Head:
+    """A head that was trained on v1 of every encoder, but for those that are named."""
+    versions = {modality: encoders.get(modality, "v1") for modality in Modality}
+    return Head("fake", version, LABELS, versions)
+
+
+class FakeEncoder:
+    """Encodes anything as `version`; waits for `gate`, then fails where it was told how."""
+
+    def __init__(self, modality: Modality) -> None:
+        self.modality = modality
+        self.version = "v1"
+        self.error: MeshError | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.encoded: list[str | bytes] = []
+
+    async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
+        """Record the payload and give an embedding."""
+        self.encoded.append(payload)
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return embedding(self.modality, self.version, truncated=payload == "long")
+
+    async def describe(self, deadline: float) -> str:
+        """The version that it encodes as."""
+        if self.error is not None:
+            raise self.error
+        return self.version
+
+
+class FakeFusion:
+    """Gives joy a probability that grows by 0.3 with each embedding."""
+
+    def __init__(self, *heads: Head) -> None:
+        self.heads = heads
+        self.error: MeshError | None = None
+        self.calls = 0
+
+    async def describe(self, deadline: float) -> tuple[Head, ...]:
+        """Its heads."""
+        if self.error is not None:
+            raise self.error
+        return self.heads
+
+    async def classify(
+        self, examples: Sequence[Sequence[Embedding]], deadline: float, request_id: str
+    ) -> list[Scores]:
+        """Scores by the number of embeddings, under the head that knows their versions."""
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return [self._score(example) for example in examples]
+
+    def _score(self, example: Sequence[Embedding]) -> Scores:
+        for one in self.heads:
+            if all(one.encoders.get(e.modality) == e.version for e in example):
+                joy = 0.3 * len(example)
+                rest = (1 - joy) / 2
+                return Scores(
+                    one.name, one.version, dict(zip(LABELS, (rest, joy, rest), strict=True))
+                )
+        raise VersionMismatch("no such head")
+
+
+class FakeStore:
+    """A dictionary."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+        self.looked_up: list[list[str]] = []
+
+    async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """What is there of `keys`."""
+        self.looked_up.append(list(keys))
+        return {key: self.entries[key] for key in keys if key in self.entries}
+
+    def put(self, entries: Mapping[str, bytes]) -> None:
+        """Keep entries."""
+        self.entries.update(entries)
+
+
+class FakeMesh:
+    """A pipeline over fakes, the catalog already filled."""
+
+    def __init__(self, *heads: Head) -> None:
+        self.encoders = {modality: FakeEncoder(modality) for modality in Modality}
+        self.fusion = FakeFusion(*(heads or (head(),)))
+        self.store = FakeStore()
+        self.metrics = GatewayMetrics()
+        self.catalog = Catalog(self.fusion, self.encoders)
+        cache = Cache(self.store, self.metrics)
+        self.pipeline = Pipeline(
+            self.catalog, self.encoders, self.fusion, cache, self.metrics, 0.05
+        )
+
+    async def classify(self, explain: bool = False, seconds: float = 5.0, **inputs: str | bytes):
+        """Classify inputs given by the names of their modalities."""
+        if not self.catalog.heads:
+            await self.catalog.refresh()
+        deadline = asyncio.get_running_loop().time() + seconds
+        named = {Modality(name): payload for name, payload in inputs.items()}
+        return await self.pipeline.classify(PredictRequest(named, deadline, "test", explain))

@@ -1,0 +1,138 @@
+"""Single flight: identical work is done once, and nobody inherits another's troubles."""
+
+import asyncio
+
+import pytest
+
+from gateway.single_flight import SingleFlight
+from mesh.errors import DeadlineExpired, MeshError
+
+
+class Work:
+    """Counts its runs; each waits for the gate."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.cancelled = 0
+        self.gate = asyncio.Event()
+
+    async def __call__(self) -> str:
+        self.runs += 1
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return "done"
+
+
+def in_seconds(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_equal_keys_in_flight_run_once() -> None:
+    """Ten callers of one key share one run and its value."""
+    flights, work = SingleFlight[str, str](), Work()
+    callers = [asyncio.ensure_future(flights.run("k", in_seconds(5), work)) for _ in range(10)]
+    await settle()
+    work.gate.set()
+    assert await asyncio.gather(*callers) == ["done"] * 10
+    assert work.runs == 1
+
+
+async def test_a_landed_flight_is_forgotten() -> None:
+    """The next caller after the end starts the work anew."""
+    flights, work = SingleFlight[str, str](), Work()
+    work.gate.set()
+    await flights.run("k", in_seconds(5), work)
+    await flights.run("k", in_seconds(5), work)
+    assert work.runs == 2
+
+
+async def test_other_keys_run_by_themselves() -> None:
+    """Two keys are two runs."""
+    flights, work = SingleFlight[str, str](), Work()
+    work.gate.set()
+    await asyncio.gather(*(flights.run(key, in_seconds(5), work) for key in "ab"))
+    assert work.runs == 2
+
+
+async def test_a_caller_that_leaves_takes_nobody_with_it() -> None:
+    """Cancelling the first caller leaves the second its value."""
+    flights, work = SingleFlight[str, str](), Work()
+    first = asyncio.ensure_future(flights.run("k", in_seconds(5), work))
+    second = asyncio.ensure_future(flights.run("k", in_seconds(5), work))
+    await settle()
+    first.cancel()
+    await settle()
+    work.gate.set()
+    assert await second == "done"
+    assert (work.runs, work.cancelled) == (1, 0)
+
+
+async def test_the_work_is_cancelled_when_the_last_has_left() -> None:
+    """Work that nobody waits for is ended, and a newcomer does not meet its remains."""
+    flights, work = SingleFlight[str, str](), Work()
+    callers = [asyncio.ensure_future(flights.run("k", in_seconds(5), work)) for _ in range(2)]
+    await settle()
+    for caller in callers:
+        caller.cancel()
+    newcomer = asyncio.ensure_future(flights.run("k", in_seconds(5), work))
+    await settle()
+    work.gate.set()
+    assert await newcomer == "done"
+    assert work.cancelled == 1
+
+
+async def test_each_caller_waits_by_its_own_deadline() -> None:
+    """An impatient joiner expires while the others go on."""
+    flights, work = SingleFlight[str, str](), Work()
+    patient = asyncio.ensure_future(flights.run("k", in_seconds(5), work))
+    await settle()
+    with pytest.raises(DeadlineExpired):
+        await flights.run("k", in_seconds(0.01), work)
+    work.gate.set()
+    assert await patient == "done"
+    assert work.runs == 1
+
+
+async def test_a_joiner_does_not_inherit_the_first_ones_time_out() -> None:
+    """Where the work itself expired by the first one's deadline, the joiner starts it again."""
+    flights, runs = SingleFlight[str, str](), 0
+    gate = asyncio.Event()
+
+    async def expires_once() -> str:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            await gate.wait()
+            raise DeadlineExpired("the first one's")
+        return "done"
+
+    first = asyncio.ensure_future(flights.run("k", in_seconds(5), expires_once))
+    await settle()
+    joiner = asyncio.ensure_future(flights.run("k", in_seconds(5), expires_once))
+    await settle()
+    gate.set()
+    with pytest.raises(DeadlineExpired):
+        await first
+    assert await joiner == "done"
+
+
+async def test_an_error_reaches_all_who_wait() -> None:
+    """Everybody who joined gets the work's error."""
+
+    async def fails() -> str:
+        await asyncio.sleep(0)
+        raise MeshError("broken")
+
+    flights = SingleFlight[str, str]()
+    callers = [flights.run("k", in_seconds(5), fails) for _ in range(3)]
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["broken"] * 3

@@ -1,0 +1,177 @@
+"""The store: this process's memory in front of Redis, and Redis that may fail as it likes."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from gateway import store as storing
+from gateway.metrics import GatewayMetrics
+from gateway.store import LocalStore, Store
+from mesh.settings import GatewaySettings
+
+
+class FakeRedis:
+    """A dictionary behind the few calls that the store makes; hangs or fails where told."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+        self.lifetimes_ms: list[int] = []
+        self.mgets: list[list[str]] = []
+        self.error: Exception | None = None
+        self.hangs = False
+
+    async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        self.mgets.append(list(keys))
+        await self._answer()
+        return [self.entries.get(key) for key in keys]
+
+    def pipeline(self, transaction: bool) -> "FakeRedis":
+        return self
+
+    async def __aenter__(self) -> "FakeRedis":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def set(self, key: str, value: bytes, px: int) -> None:
+        self.entries[key] = value
+        self.lifetimes_ms.append(px)
+
+    async def execute(self) -> None:
+        await self._answer()
+
+    async def aclose(self) -> None:
+        return None
+
+    async def _answer(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def redis() -> FakeRedis:
+    return FakeRedis()
+
+
+@pytest.fixture
+def metrics() -> GatewayMetrics:
+    return GatewayMetrics()
+
+
+def open_store(redis: FakeRedis, metrics: GatewayMetrics, lru_bytes: int = 0) -> Store:
+    settings = GatewaySettings(cache_lru_bytes=lru_bytes, cache_ttl=100)
+    return Store(redis, settings, metrics)
+
+
+def errors(metrics: GatewayMetrics, operation: str) -> float | None:
+    return metrics.registry.get_sample_value("mesh_cache_errors_total", {"operation": operation})
+
+
+async def test_what_was_put_is_found_in_redis(redis: FakeRedis, metrics: GatewayMetrics) -> None:
+    """Without memory of its own, every key comes by one MGET."""
+    store = open_store(redis, metrics)
+    store.put({"a": b"1", "b": b"2"})
+    await store.close()
+    assert await store.get(["a", "b", "c"]) == {"a": b"1", "b": b"2"}
+    assert redis.mgets == [["a", "b", "c"]]
+
+
+async def test_memory_answers_before_redis(redis: FakeRedis, metrics: GatewayMetrics) -> None:
+    """Only what memory lacks is asked of Redis, and what came from there is then in memory."""
+    store = open_store(redis, metrics, lru_bytes=10_000)
+    store.put({"a": b"1"})
+    redis.entries["b"] = b"2"
+    assert await store.get(["a", "b"]) == {"a": b"1", "b": b"2"}
+    assert await store.get(["a", "b"]) == {"a": b"1", "b": b"2"}
+    assert redis.mgets == [["b"]]
+    await store.close()
+
+
+async def test_entries_end_after_the_ttl_and_not_all_at_once(
+    redis: FakeRedis, metrics: GatewayMetrics
+) -> None:
+    """Lifetimes lie between the setting and a tenth more, and differ."""
+    store = open_store(redis, metrics)
+    store.put({str(index): b"" for index in range(50)})
+    await store.close()
+    assert all(100_000 <= lifetime <= 110_000 for lifetime in redis.lifetimes_ms)
+    assert len(set(redis.lifetimes_ms)) > 1
+
+
+async def test_redis_that_is_down_is_a_miss(redis: FakeRedis, metrics: GatewayMetrics) -> None:
+    """Neither reads nor writes raise; both are counted."""
+    redis.error = RedisConnectionError("refused")
+    store = open_store(redis, metrics)
+    assert await store.get(["a"]) == {}
+    store.put({"a": b"1"})
+    await store.close()
+    assert errors(metrics, "read") == 1
+    assert errors(metrics, "write") == 1
+
+
+async def test_redis_that_hangs_costs_little_and_then_nothing(
+    redis: FakeRedis, metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few look-ups give up after READ_TIMEOUT; then Redis is left alone for a while."""
+    monkeypatch.setattr(storing, "PAUSE", 60.0)
+    redis.hangs = True
+    store = open_store(redis, metrics)
+    for _ in range(10):
+        assert await store.get(["a"]) == {}
+    assert len(redis.mgets) == storing.PATIENCE
+
+
+async def test_redis_that_came_back_gives_hits_again(
+    redis: FakeRedis, metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the pause it is asked again."""
+    monkeypatch.setattr(storing, "PAUSE", 0.0)
+    redis.entries["a"] = b"1"
+    redis.error = RedisConnectionError("refused")
+    store = open_store(redis, metrics)
+    for _ in range(storing.PATIENCE):
+        await store.get(["a"])
+    redis.error = None
+    assert await store.get(["a"]) == {"a": b"1"}
+
+
+async def test_writes_that_wait_are_bounded(redis: FakeRedis, metrics: GatewayMetrics) -> None:
+    """Beyond MAX_WRITES they are dropped and counted."""
+    store = open_store(redis, metrics)
+    for index in range(storing.MAX_WRITES + 5):
+        store.put({str(index): b""})
+    assert errors(metrics, "write_dropped") == 5
+    await store.close()
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    """Memory stays within its bytes, and reading counts as use."""
+    local = LocalStore(3 * (256 + 1 + 1))
+    for key in "abc":
+        local.put(key, b"1")
+    local.get("a")
+    local.put("d", b"1")
+    assert [local.get(key) is not None for key in "abcd"] == [True, False, True, True]
+
+
+def test_an_entry_larger_than_memory_is_not_kept() -> None:
+    """And it pushes nothing else out."""
+    local = LocalStore(1000)
+    local.put("small", b"x")
+    local.put("big", b"x" * 2000)
+    assert local.get("big") is None
+    assert local.get("small") == b"x"
+
+
+def test_replacing_an_entry_frees_its_bytes() -> None:
+    """The same key again and again never fills memory."""
+    local = LocalStore(2000)
+    local.put("other", b"1")
+    for _ in range(100):
+        local.put("same", b"x" * 1000)
+    assert local.get("other") == b"1"
