@@ -1,0 +1,260 @@
+"""The gateway's clients over real gRPC: balancing, health, retries, cancellation, reconnection."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+
+from gateway.clients import EncoderClient, FusionClient
+from gateway.metrics import GatewayMetrics
+from mesh.channels import message_options, open_channel
+from mesh.embedding import Modality, embedding_to_pb
+from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Unavailable, VersionMismatch
+from mesh.v1 import encoder_pb2, encoder_pb2_grpc, fusion_pb2, fusion_pb2_grpc
+from tests.unit.gateway.fakes import embedding
+
+MAX_BODY = 64 * 1024 * 1024
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class EncoderPeer(encoder_pb2_grpc.EncoderServicer):
+    """Encodes what it gets; "bad" is refused, "hang" waits for ever, `failures` come first."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.metadata: list[dict[str, str]] = []
+        self.timeouts: list[float] = []
+        self.failures = 0
+        self.cancelled = asyncio.Event()
+        self.hanging = asyncio.Event()
+
+    async def Describe(self, request, context):
+        return encoder_pb2.EncoderDescribeResponse(version="v1", dim=1)
+
+    async def Encode(self, request, context):
+        self.calls.append(len(request.items))
+        self.metadata.append(dict(context.invocation_metadata()))
+        self.timeouts.append(request.items[0].timeout)
+        if self.failures:
+            self.failures -= 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+        if any(item.text == "hang" for item in request.items):
+            self.hanging.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+        return encoder_pb2.EncodeResponse(results=[self._result(item) for item in request.items])
+
+    def _result(self, item):
+        if item.text == "bad":
+            error = encoder_pb2.Error(code=encoder_pb2.CODE_INVALID, message="bad")
+            return encoder_pb2.Result(error=error)
+        return encoder_pb2.Result(embedding=embedding_to_pb(embedding(Modality.TEXT)))
+
+
+class FusionPeer(fusion_pb2_grpc.FusionServicer):
+    """Holds one head, and refuses every example."""
+
+    async def Describe(self, request, context):
+        trained = fusion_pb2.TrainedOn(modality=1, version="v1", dim=1)
+        artifact = fusion_pb2.FusionArtifact(
+            name="fake", version="f1", labels=["a", "b"], encoders=[trained]
+        )
+        return fusion_pb2.FusionDescribeResponse(artifacts=[artifact])
+
+    async def Classify(self, request, context):
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no such head")
+
+
+class Server:
+    """One peer on a port, with health."""
+
+    def __init__(self, peer: EncoderPeer | FusionPeer, port: int = 0) -> None:
+        self.peer = peer
+        self.health = health_aio.HealthServicer()
+        options = [*message_options(MAX_BODY), ("grpc.so_reuseport", 0)]
+        self._server = grpc.aio.server(options=options)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        if isinstance(peer, EncoderPeer):
+            encoder_pb2_grpc.add_EncoderServicer_to_server(peer, self._server)
+        else:
+            fusion_pb2_grpc.add_FusionServicer_to_server(peer, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+
+    async def __aenter__(self) -> "Server":
+        await self._server.start()
+        await self.health.set("", SERVING)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.stop(None)
+
+
+@asynccontextmanager
+async def encoder_client(*servers: Server) -> AsyncIterator[EncoderClient]:
+    targets = "ipv4:" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    client = EncoderClient(Modality.TEXT, open_channel(targets, MAX_BODY), GatewayMetrics())
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def soon(seconds: float = 10.0) -> float:
+    return time.monotonic() + seconds
+
+
+async def spread(client: EncoderClient, *servers: Server, calls: int = 20) -> list[int]:
+    """How many of some calls, one after the other, each server got."""
+    before = [len(server.peer.calls) for server in servers]
+    for index in range(calls):
+        await client.encode(f"text {index}", soon(), "id")
+    return [len(server.peer.calls) - count for server, count in zip(servers, before, strict=True)]
+
+
+async def both_found(client: EncoderClient, *servers: Server) -> None:
+    async with asyncio.timeout(10):
+        while min(await spread(client, *servers, calls=4)) == 0:
+            pass
+
+
+async def test_an_item_carries_its_time_and_its_request() -> None:
+    """The node sees the seconds left and the request's id, and the embedding comes back whole."""
+    async with Server(EncoderPeer()) as server, encoder_client(server) as client:
+        answer = await client.encode("hello", soon(5.0), "request-7")
+    assert answer == embedding(Modality.TEXT)
+    assert 4.0 < server.peer.timeouts[0] <= 5.0
+    assert server.peer.metadata[0]["x-request-id"] == "request-7"
+
+
+async def test_concurrent_items_share_calls_and_fail_alone() -> None:
+    """64 at once are far fewer calls, and only the bad one fails."""
+    async with Server(EncoderPeer()) as server, encoder_client(server) as client:
+        texts = ["bad", *(str(index) for index in range(63))]
+        outcomes = await asyncio.gather(
+            *(client.encode(text, soon(), "id") for text in texts), return_exceptions=True
+        )
+    assert len(server.peer.calls) < 10
+    assert isinstance(outcomes[0], InvalidInput)
+    assert not any(isinstance(outcome, Exception) for outcome in outcomes[1:])
+
+
+async def test_calls_go_round_all_addresses() -> None:
+    """Two replicas share the calls."""
+    async with (
+        Server(EncoderPeer()) as one,
+        Server(EncoderPeer()) as two,
+        encoder_client(one, two) as client,
+    ):
+        await both_found(client, one, two)
+        assert await spread(client, one, two) == [10, 10]
+
+
+async def test_an_address_that_is_not_serving_gets_nothing() -> None:
+    """Health takes a replica out of the balance, and back in."""
+    async with (
+        Server(EncoderPeer()) as one,
+        Server(EncoderPeer()) as two,
+        encoder_client(one, two) as client,
+    ):
+        await both_found(client, one, two)
+        await two.health.set("", NOT_SERVING)
+        async with asyncio.timeout(10):
+            while (await spread(client, one, two, calls=4))[1]:
+                pass
+        assert await spread(client, one, two) == [20, 0]
+        await two.health.set("", SERVING)
+        await both_found(client, one, two)
+
+
+@pytest.mark.parametrize("size", [1, 300_000, 9_000_000])
+async def test_unavailable_is_tried_again_whatever_the_size(size: int) -> None:
+    """Also messages over the buffer that gRPC keeps for retries unless told otherwise."""
+    peer = EncoderPeer()
+    peer.failures = 2
+    async with Server(peer) as server, encoder_client(server) as client:
+        await client.encode("x" * size, soon(), "id")
+    assert len(peer.calls) == 3
+
+
+async def test_a_peer_that_came_back_is_found_again() -> None:
+    """After some time down, within the bound on reconnection."""
+    async with Server(EncoderPeer()) as server, encoder_client(server) as client:
+        await client.encode("before", soon(), "id")
+        port = server.port
+        await server.__aexit__()
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await client.encode("down", soon(), "id")
+            await asyncio.sleep(0.4)  # Real time must pass for the back-off to grow.
+        async with Server(EncoderPeer(), port):
+            started = time.monotonic()
+            async with asyncio.timeout(5):
+                while True:
+                    try:
+                        await client.encode("again", soon(), "id")
+                        break
+                    except Unavailable:
+                        await asyncio.sleep(0.05)
+            assert time.monotonic() - started < 3
+
+
+async def test_nobody_there_is_unavailable_at_once() -> None:
+    """A refused connection does not wait for the deadline."""
+    async with Server(EncoderPeer()) as server:
+        port = server.port
+    client = EncoderClient(
+        Modality.TEXT, open_channel(f"127.0.0.1:{port}", MAX_BODY), GatewayMetrics()
+    )
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(client.encode("x", soon(30), "id"), 5)
+    await client.close()
+
+
+async def test_a_late_answer_is_an_expired_deadline() -> None:
+    """The call ends with the longest of its items."""
+    async with Server(EncoderPeer()) as server, encoder_client(server) as client:
+        with pytest.raises(DeadlineExpired):
+            await client.encode("hang", soon(0.2), "id")
+        await asyncio.wait_for(server.peer.cancelled.wait(), 5)
+
+
+async def test_the_call_is_cancelled_when_its_callers_have_left() -> None:
+    """The node learns of it long before the deadline."""
+    async with Server(EncoderPeer()) as server, encoder_client(server) as client:
+        caller = asyncio.ensure_future(client.encode("hang", soon(60), "id"))
+        await asyncio.wait_for(server.peer.hanging.wait(), 5)
+        caller.cancel()
+        await asyncio.wait_for(server.peer.cancelled.wait(), 5)
+
+
+async def test_fusion_is_described_and_its_refusal_understood() -> None:
+    """Heads arrive as data; FAILED_PRECONDITION is a version mismatch."""
+    async with Server(FusionPeer()) as server:
+        channel = open_channel(f"127.0.0.1:{server.port}", MAX_BODY)
+        client = FusionClient(channel, GatewayMetrics())
+        [head] = await client.describe(soon())
+        assert (head.name, head.version, head.labels) == ("fake", "f1", ("a", "b"))
+        assert head.encoders == {Modality.TEXT: "v1"}
+        with pytest.raises(VersionMismatch):
+            await client.classify([[embedding(Modality.TEXT)]], soon(), "id")
+        await client.close()
+
+
+async def test_an_answer_of_the_wrong_length_fails_its_items() -> None:
+    """A peer that breaks the contract is its own fault, not the caller's."""
+
+    class Short(EncoderPeer):
+        async def Encode(self, request, context):
+            return encoder_pb2.EncodeResponse()
+
+    async with Server(Short()) as server, encoder_client(server) as client:
+        with pytest.raises(MeshError, match="0 results for 1 items"):
+            await client.encode("x", soon(), "id")

@@ -1,0 +1,78 @@
+"""The store over a real Redis that comes, goes and hangs."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from gateway.metrics import GatewayMetrics
+from gateway.store import Store
+from mesh.settings import GatewaySettings
+from tests.redis_process import RedisProcess
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisProcess]:
+    process = RedisProcess()
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+async def store(redis: RedisProcess) -> AsyncIterator[Store]:
+    # No memory of its own: every look-up goes to Redis.
+    opened = open_store(redis)
+    yield opened
+    await opened.close()
+
+
+def open_store(redis: RedisProcess) -> Store:
+    return Store.connect(GatewaySettings(redis_url=redis.url, cache_lru_bytes=0), GatewayMetrics())
+
+
+async def until_found(store: Store, key: str, value: bytes) -> None:
+    async with asyncio.timeout(10):
+        while (await store.get([key])).get(key) != value:
+            await asyncio.sleep(0.02)
+
+
+async def test_two_processes_share_what_was_put(redis: RedisProcess, store: Store) -> None:
+    """What one gateway keeps another finds, byte for byte."""
+    other = open_store(redis)
+    value = bytes(range(256))
+    store.put({"a": value, "b": b""})
+    await until_found(other, "a", value)
+    assert await other.get(["a", "b", "c"]) == {"a": value, "b": b""}
+    await other.close()
+
+
+async def test_redis_that_died_is_a_miss_and_back_a_hit(redis: RedisProcess, store: Store) -> None:
+    """Nothing raises while it is away, and the same store finds it again."""
+    store.put({"a": b"1"})
+    await until_found(store, "a", b"1")
+    redis.kill()
+    for _ in range(10):
+        assert await store.get(["a"]) == {}
+        store.put({"a": b"2"})
+    redis.start()
+    async with asyncio.timeout(10):
+        while await store.get(["a"]) != {"a": b"3"}:
+            store.put({"a": b"3"})
+            await asyncio.sleep(0.05)
+
+
+async def test_redis_that_hangs_never_mixes_answers_up(redis: RedisProcess, store: Store) -> None:
+    """Look-ups that gave up leave no late answer behind for the next on their connection."""
+    keys = [f"key-{index}" for index in range(40)]
+    store.put({key: key.encode() for key in keys})
+    await until_found(store, keys[-1], keys[-1].encode())
+    for _ in range(3):
+        redis.signal(signal.SIGSTOP)
+        assert await asyncio.gather(*(store.get([key]) for key in keys)) == [{}] * len(keys)
+        redis.signal(signal.SIGCONT)
+        await until_found(store, keys[0], keys[0].encode())
+        answers = await asyncio.gather(*(store.get([key]) for key in keys))
+        for key, answer in zip(keys, answers, strict=True):
+            assert answer in ({}, {key: key.encode()})
