@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -67,6 +68,17 @@ class Artifact:
         if (found := sha256(file)) != entry["sha256"]:
             raise ArtifactError(f"{entry['source']} has SHA-256 {found}, not {entry['sha256']}")
         return file
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Whatever goes wrong inside is the artifact's fault, and becomes an ArtifactError."""
+        try:
+            yield
+        except ArtifactError:
+            raise
+        except Exception as error:
+            detail = f"{type(error).__name__}: {error}"
+            raise ArtifactError(f"{self.path} can't be used: {detail}") from error
 
     def golden_inputs(self) -> list[bytes]:
         """The golden examples' raw inputs, in the order of `golden_outputs`."""

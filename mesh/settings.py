@@ -54,7 +54,9 @@ class NodeSettings(ProcessSettings):
     # 0: all cores. `sensemesh up` divides the cores among the nodes that it starts.
     threads: Annotated[int, Field(ge=0)] = 0
     drain: Seconds = 20.0
+    # Items, and bytes of calls, that a node holds at a time; what comes on top is refused at once.
     max_queue: Count = 512
+    max_in_flight_bytes: Count = 256 * MEBI
     max_batch: Count = 32
 
 

@@ -1,0 +1,157 @@
+"""mesh.v1.Encoder over an ItemEncoder. Wire types stop here.
+
+What becomes of an item is in its own Result, so that one bad item never fails its neighbours. A
+call fails as a whole only where the node is stopping: then gRPC tries it at another one.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar, Final
+
+import grpc.aio
+import structlog
+
+from mesh.embedding import Modality, embedding_to_pb, modality_to_pb
+from mesh.encoding import Encoder, Raw
+from mesh.errors import (
+    InvalidInput,
+    MeshError,
+    Overloaded,
+    TooLarge,
+    Unavailable,
+)
+from mesh.item_encoder import ItemEncoder
+from mesh.settings import NodeSettings
+from mesh.statuses import MAX_REQUEST_ID, Context, time_left
+from mesh.telemetry import NodeMetrics
+from mesh.v1 import encoder_pb2 as pb
+from mesh.v1 import encoder_pb2_grpc as rpc
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Each item costs a task, however small it is.
+MAX_ITEMS: Final = 1024
+
+_CODES: Final[dict[str, pb.Code]] = {name: getattr(pb, name) for name, _ in pb.Code.items()}
+
+
+class EncoderService(rpc.EncoderServicer):
+    """Serves replicas of one encoder, one on each device."""
+
+    grpc_name: ClassVar[str] = "mesh.v1.Encoder"
+
+    def __init__(
+        self, encoders: Sequence[Encoder[Any]], settings: NodeSettings, metrics: NodeMetrics
+    ) -> None:
+        self._encoder = encoders[0]
+        self._settings = settings
+        self._metrics = metrics
+        self._items = ItemEncoder(encoders, settings, metrics)
+        self._bytes = 0
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the methods of mesh.v1.Encoder to a server."""
+        rpc.add_EncoderServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+
+    def start(self) -> None:
+        """Begin to run batches, on the running loop."""
+        self._items.start()
+
+    async def close(self, grace: float) -> None:
+        """Finish what was taken in, for up to `grace` seconds."""
+        await self._items.close(grace)
+
+    def info(self) -> Mapping[str, Any]:
+        """What the encoder is, for people."""
+        return {
+            "modality": self._encoder.modality,
+            "version": self._encoder.version,
+            "dim": self._encoder.dim,
+            "limits": dict(self._encoder.limits),
+        }
+
+    async def Describe(
+        self, request: pb.EncoderDescribeRequest, context: Context
+    ) -> pb.EncoderDescribeResponse:
+        """The modality, version, dim and limits."""
+        return pb.EncoderDescribeResponse(
+            modality=modality_to_pb(self._encoder.modality),
+            version=self._encoder.version,
+            dim=self._encoder.dim,
+            limits=self._encoder.limits,
+        )
+
+    async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
+        """A Result for each item, in the items' order."""
+        self._metrics.encode_called()
+        if len(request.items) > MAX_ITEMS:
+            raise TooLarge(f"a call takes at most {MAX_ITEMS} items")
+        start = time.monotonic()
+        latest = start + time_left(context, self._settings.timeout_max)
+        with self._holding(request.ByteSize()) as fits:
+            answer = partial(self._answer, start=start, latest=latest, fits=fits)
+            results = await asyncio.gather(*map(answer, request.items))
+        _log_call(request, results, time.monotonic() - start)
+        return pb.EncodeResponse(results=results)
+
+    @contextmanager
+    def _holding(self, size: int) -> Iterator[bool]:
+        """Count a call's bytes while it is served; whether they fit. A call alone always does."""
+        fits = self._bytes == 0 or self._bytes + size <= self._settings.max_in_flight_bytes
+        self._bytes += size
+        try:
+            yield fits
+        finally:
+            self._bytes -= size
+
+    async def _answer(self, item: pb.Item, start: float, latest: float, fits: bool) -> pb.Result:
+        if item.request_id:
+            structlog.contextvars.bind_contextvars(request_id=item.request_id[:MAX_REQUEST_ID])
+        try:
+            if not fits:
+                self._metrics.dropped("overloaded")
+                raise Overloaded("this node holds as many bytes as it may")
+            raw = _payload(item, self._encoder.modality)
+            embedding = await self._items.encode(raw, min(latest, start + _timeout(item)))
+        except Unavailable:
+            raise
+        except MeshError as error:
+            return self._failure(error)
+        except Exception:
+            log.exception("item_failed")
+            return self._failure(MeshError("internal error"))
+        self._metrics.answered("OK")
+        return pb.Result(embedding=embedding_to_pb(embedding))
+
+    def _failure(self, error: MeshError) -> pb.Result:
+        self._metrics.answered(error.code)
+        code = _CODES.get(f"CODE_{error.code}", pb.CODE_INTERNAL)
+        return pb.Result(error=pb.Error(code=code, message=error.message))
+
+
+def _payload(item: pb.Item, modality: Modality) -> Raw:
+    expected = "text" if modality is Modality.TEXT else "media"
+    if (sent := item.WhichOneof("payload")) != expected:
+        raise InvalidInput(f"the {modality} encoder reads {expected}, not {sent or 'nothing'}")
+    return item.text if modality is Modality.TEXT else item.media
+
+
+def _timeout(item: pb.Item) -> float:
+    """Seconds that the item has left. Zero is also what a caller sends that sets none."""
+    if math.isnan(item.timeout):
+        raise InvalidInput("timeout must be a number of seconds")
+    return item.timeout
+
+
+def _log_call(request: pb.EncodeRequest, results: Sequence[pb.Result], seconds: float) -> None:
+    log.info(
+        "encoded",
+        items=len(results),
+        failed=sum(result.HasField("error") for result in results),
+        seconds=round(seconds, 4),
+        request_ids=[item.request_id[:MAX_REQUEST_ID] for item in request.items],
+    )

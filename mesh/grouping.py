@@ -1,0 +1,44 @@
+"""Which of the waiting items go into a batch together. Pure; mesh.batching does the waiting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+# No item is padded to more than this many times its own size,
+MAX_PADDING: Final = 2.0
+# but sizes below this part of an equal share of the largest batch count as equal: there, a run of
+# the model of its own costs more than the padding does.
+SMALL: Final = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """The largest batch: in items, and in cost, which is items times the largest item's size."""
+
+    max_items: int
+    max_cost: float
+
+    @property
+    def small(self) -> float:
+        """The size below which differences don't matter."""
+        return self.max_cost / self.max_items * SMALL
+
+    def allow(self, items: int, largest: float) -> bool:
+        """Whether so many items, the largest of this size, may be one batch."""
+        return items <= self.max_items and items * largest <= self.max_cost
+
+
+def choose(sizes: Sequence[float], limits: BatchLimits) -> list[int]:
+    """The indices of the next batch among waiting items of these sizes, given the oldest first.
+
+    The oldest is always in it, even if it is over the limits by itself, so that none starves. It
+    is joined by those nearest to it in size, as far as the limits and MAX_PADDING allow.
+    """
+    sizes = [max(size, limits.small) for size in sizes]
+    chosen, low, high = [0], sizes[0], sizes[0]
+    for index in sorted(range(1, len(sizes)), key=lambda index: abs(sizes[index] - sizes[0])):
+        least, most = min(low, sizes[index]), max(high, sizes[index])
+        if most <= MAX_PADDING * least and limits.allow(len(chosen) + 1, most):
+            chosen.append(index)
+            low, high = least, most
+    return chosen

@@ -1,0 +1,155 @@
+"""The life of a node: one process, one event loop, a gRPC port and an ops port.
+
+    ops port answers -> load, warm up, check the golden examples (on a thread) -> gRPC serves
+    -> SIGTERM -> NOT_SERVING and not ready, but still serving -> drain -> end
+
+A node that can't be made ready logs why and ends with exit code 1; one that was told to stop ends
+with 0.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from mesh.errors import MeshError
+from mesh.listening import GrpcServer, GrpcService, listen
+from mesh.ops import create_app
+from mesh.settings import NodeSettings
+from mesh.telemetry import NodeMetrics, configure_logging
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Probes are short; one that isn't must not hold up the end of the process.
+OPS_GRACE = 2
+
+
+class Service(GrpcService, Protocol):
+    """What a node serves, loaded and checked."""
+
+    def start(self) -> None:
+        """Begin to work, on the running loop."""
+
+    async def close(self, grace: float) -> None:
+        """Finish what was taken in, for up to `grace` seconds."""
+
+    def info(self) -> Mapping[str, Any]:
+        """What it is, for people."""
+
+
+# Builds a service, checked against its golden examples. Runs on a thread and may take its time.
+Load = Callable[[NodeSettings, NodeMetrics], Service]
+
+
+def serve(name: str, settings: NodeSettings, load: Load) -> None:
+    """Run a node until SIGTERM or SIGINT; SystemExit(1) where it can't become ready."""
+    configure_logging(name, settings.log_level)
+    node = Node(settings, load)
+    asyncio.run(node.run())
+    if node.state == "failed":
+        raise SystemExit(1)
+
+
+class Node:
+    """One node. `run` it once."""
+
+    def __init__(self, settings: NodeSettings, load: Load) -> None:
+        self.state = "loading"
+        self.ready = asyncio.Event()
+        self.info: dict[str, Any] = settings.model_dump(include={"engine", "dtype", "devices"})
+        self.metrics = NodeMetrics(CollectorRegistry())
+        self._settings = settings
+        self._load = load
+        self._told_to_stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Live until `stop`; the state is then "stopped", or "failed"."""
+        try:
+            with listen(self._settings.host, self._settings.ops_port) as listener:
+                self.info["ops_port"] = listener.getsockname()[1]
+                await self._serve_ops(listener)
+        except Exception as error:
+            self._fail(error)
+
+    def stop(self) -> None:
+        """Drain, then end. To be called on the node's loop."""
+        self._told_to_stop.set()
+
+    async def _serve_ops(self, listener: socket.socket) -> None:
+        app = create_app(self, self.metrics.registry, self._lifespan)
+        config = uvicorn.Config(
+            app, log_config=None, log_level="warning", timeout_graceful_shutdown=OPS_GRACE
+        )
+        self._ops = _OpsServer(config, asyncio.get_running_loop(), self.stop)
+        await self._ops.serve(sockets=[listener])
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        life = asyncio.create_task(self._live())
+        yield
+        self.stop()
+        await life
+
+    async def _live(self) -> None:
+        try:
+            service = await asyncio.to_thread(self._load, self._settings, self.metrics)
+            if not self._told_to_stop.is_set():
+                await self._serve(service)
+            self._change("stopped")
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._ops.should_exit = True
+
+    async def _serve(self, service: Service) -> None:
+        service.start()
+        try:
+            server = GrpcServer(self._settings, service)
+            self.info.update(service.info(), grpc_port=await server.start())
+            self._change("ready")
+            self.ready.set()
+            await self._told_to_stop.wait()
+            await self._drain(server)
+        finally:
+            await service.close(self._settings.drain)
+
+    async def _drain(self, server: GrpcServer) -> None:
+        """Send clients away while serving on, and only then refuse: so no call is lost."""
+        self._change("draining")
+        await server.leave()
+        await asyncio.sleep(self._settings.drain_delay)
+        await server.stop(self._settings.drain)
+
+    def _change(self, state: str) -> None:
+        self.state = state
+        log.info(state, grpc_port=self.info.get("grpc_port"), ops_port=self.info["ops_port"])
+
+    def _fail(self, error: Exception) -> None:
+        self.state = "failed"
+        log.error("failed", reason=str(error), exc_info=not isinstance(error, MeshError))
+
+
+class _OpsServer(uvicorn.Server):
+    """uvicorn, but a signal drains the node first, and isn't raised again in the end.
+
+    It stops answering the moment it is told to exit; draining, a node must still tell that it is
+    not ready.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._loop = loop
+        self._stop = stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by a signal, between any two instructions of the main thread."""
+        self._loop.call_soon_threadsafe(self._stop)

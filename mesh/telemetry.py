@@ -1,0 +1,157 @@
+"""What a process tells about itself: JSON log lines, and the metrics of a node.
+
+Everything that is logged, by us or by grpc, uvicorn, granian and flask, becomes one JSON line with
+`event`, `level`, `logger`, `timestamp`, `service` and, inside a request, `request_id`. A line never
+holds what a user sent: log sizes, codes and ids, not content.
+"""
+
+import logging
+import sys
+import traceback
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+SECONDS_BUCKETS: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+
+
+def configure_logging(service: str, level: str) -> None:
+    """Write every log line of this process to stdout as JSON, from `level` ("info") up.
+
+    Replaces the root logger's handlers. An exception that nobody catches becomes a line as well.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _NameOf(service),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    _route_standard_logging(shared, level)
+    sys.excepthook = _log_uncaught
+
+
+def _route_standard_logging(shared: list[Processor], level: str) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.captureWarnings(True)
+
+
+@dataclass(frozen=True, slots=True)
+class _NameOf:
+    """The processor that writes the process's name into every line."""
+
+    service: str
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        event["service"] = self.service
+        return event
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    log = structlog.stdlib.get_logger("uncaught")
+    log.critical("uncaught_exception", exc_info=(kind, error, trace))
+
+
+def origin(error: BaseException) -> list[str]:
+    """Where an error was raised, innermost last, and its type, but not its message.
+
+    For logging errors that a user's input caused: a library may quote the input in its message.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    return [*(f"{frame.filename}:{frame.lineno}" for frame in frames), type(error).__name__]
+
+
+class NodeMetrics:
+    """The metrics of one node, in a registry of its own; also the Batcher's observer."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        self._batch_items = Histogram(
+            "mesh_batch_items",
+            "Items in one run of the model.",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._queue_wait = Histogram(
+            "mesh_queue_wait_seconds",
+            "Time of an item between its preprocessing and the model.",
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._engine = Histogram(
+            "mesh_engine_seconds",
+            "Time of one run of the model.",
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "mesh_items_dropped",
+            "Items that the model never saw, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self._encode_calls = Counter(
+            "mesh_encode_calls", "Calls of Encode, of many items each.", registry=registry
+        )
+        self._classify_calls = Counter(
+            "mesh_classify_calls", "Calls of Classify, of many examples each.", registry=registry
+        )
+        self._items = Counter(
+            "mesh_items", "Items answered, by outcome.", ["outcome"], registry=registry
+        )
+
+    def ran(self, items: int, seconds: float) -> None:
+        """One batch of `items` went through the model."""
+        self._batch_items.observe(items)
+        self._engine.observe(seconds)
+
+    def waited(self, seconds: float) -> None:
+        """One item left the queue for the model."""
+        self._queue_wait.observe(seconds)
+
+    def dropped(self, reason: str) -> None:
+        """One item won't reach the model: "cancelled", "expired", "overloaded" or "closed"."""
+        self._dropped.labels(reason).inc()
+
+    def encode_called(self) -> None:
+        """One call of Encode arrived."""
+        self._encode_calls.inc()
+
+    def classify_called(self) -> None:
+        """One call of Classify arrived."""
+        self._classify_calls.inc()
+
+    def answered(self, outcome: str, items: int = 1) -> None:
+        """Items were answered: "OK", or the code of their error."""
+        self._items.labels(outcome).inc(items)

@@ -1,0 +1,82 @@
+"""The audio encoder: preprocessing and model together, behind the mesh's Encoder contract."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from mesh.artifact import Artifact
+from mesh.embedding import Modality
+from mesh.encoding import Raw
+from mesh.engine import Engine, EngineBuilder
+from mesh.settings import InputLimits
+from services.audio_encoder.model import ARCHITECTURES
+from services.audio_encoder.preprocess import (
+    SAMPLE_RATE,
+    AudioConfig,
+    AudioItem,
+    AudioPreprocessor,
+    collate,
+)
+
+# Two sounds of full length. Attention's memory grows with the square of the length.
+MAX_BATCH_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioEncoder:
+    """Encodes sound files with one artifact's model on one device."""
+
+    version: str
+    dim: int
+    limits: Mapping[str, float]
+    _preprocess: AudioPreprocessor
+    _engine: Engine
+
+    modality = Modality.AUDIO
+    max_batch_size = MAX_BATCH_SECONDS
+
+    @classmethod
+    def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
+        """Build the artifact's model; ArtifactError where it can't be."""
+        with artifact.blamed():
+            config = artifact.config
+            architecture = ARCHITECTURES[config["architecture"]]
+            model = architecture.build(config["model"])
+            model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+            preprocess = AudioPreprocessor(
+                AudioConfig(**config["preprocess"]),
+                limits.max_audio_bytes,
+                limits.max_audio_seconds,
+            )
+        return cls(
+            version=artifact.version,
+            dim=model.dim,
+            limits={"bytes": limits.max_audio_bytes, "seconds": limits.max_audio_seconds},
+            _preprocess=preprocess,
+            _engine=engine(model, collate([preprocess(_example())])),
+        )
+
+    @property
+    def example(self) -> bytes:
+        """A WAV with one second of a 440 Hz tone."""
+        return _example()
+
+    def preprocess(self, raw: Raw) -> AudioItem:
+        """Decode one file and compute its spectrogram; raises as AudioPreprocessor does."""
+        return self._preprocess(raw)
+
+    def forward(self, items: Sequence[AudioItem]) -> npt.NDArray[np.float32]:
+        """Encode one batch: float32 of shape (len(items), dim)."""
+        return self._engine(collate(items))
+
+
+def _example() -> bytes:
+    seconds = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    file = BytesIO()
+    soundfile.write(file, 0.1 * np.sin(2 * np.pi * 440 * seconds), SAMPLE_RATE, format="WAV")
+    return file.getvalue()

@@ -1,0 +1,11 @@
+"""Run a node of fusion: `python -m services.fusion`."""
+
+from functools import partial
+
+from mesh.loading import load_fusion
+from mesh.node import serve
+from mesh.settings import NodeSettings, load
+from services.fusion.classifier import FusionClassifier
+
+if __name__ == "__main__":
+    serve("fusion", load(NodeSettings), partial(load_fusion, load=FusionClassifier.load))

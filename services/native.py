@@ -1,0 +1,63 @@
+"""Lets torchvision and torchaudio be imported where their native libraries don't load.
+
+Next to a CPU build of torch, pip may install torchvision and torchaudio as CUDA builds. Their
+libraries then miss CUDA's, and `import torchvision` (with it `transformers`) and `import
+torchaudio` fail, although we only use their Python parts. Where the libraries load, nothing is
+done here. `services/__init__.py` calls `cure_imports`, so it runs before any module of services.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+# torchvision describes these two operators to torch.compile while it is imported, which needs
+# their schemas to exist. We never call them.
+_TORCHVISION_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+# A library's definitions live only as long as the object that made them.
+_definitions: list[torch.library.Library] = []
+
+
+def cure_imports() -> None:
+    """Stand in for each of the two libraries that is installed and can't be loaded."""
+    if _is_broken("torchvision", "_C*.so"):
+        _define_torchvision_schemas()
+    if _is_broken("torchaudio", "lib/_torchaudio*.so"):
+        _replace_torchaudio_loader()
+
+
+def _is_broken(package: str, pattern: str) -> bool:
+    spec = importlib.util.find_spec(package)  # finds it without importing it
+    if package in sys.modules or spec is None or spec.origin is None:
+        return False
+    return not all(_loads(library) for library in Path(spec.origin).parent.glob(pattern))
+
+
+def _loads(library: Path) -> bool:
+    try:
+        torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
+    except OSError:
+        return False
+    return True
+
+
+def _define_torchvision_schemas() -> None:
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for schema in _TORCHVISION_SCHEMAS:
+        library.define(schema)  # type: ignore[no-untyped-call]
+    _definitions.append(library)
+
+
+def _replace_torchaudio_loader() -> None:
+    """Put in place of the module that loads the library what it holds when there is none."""
+    loader: Any = ModuleType("torchaudio._extension")
+    loader._IS_TORCHAUDIO_EXT_AVAILABLE = False
+    loader.fail_if_no_align = lambda function: function
+    sys.modules[loader.__name__] = loader

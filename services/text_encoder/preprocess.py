@@ -1,0 +1,77 @@
+"""From text to token ids: NFC, the model's own tokenizer, and a cut at its token limit."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from tokenizers import Tokenizer
+
+from mesh.errors import InvalidInput, TooLarge
+
+# What a padded place holds; the attention mask hides it from the model.
+PAD_ID: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """How an artifact wants its text. `max_tokens` counts the special tokens too."""
+
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TextItem:
+    """One text's token ids, int64 of shape (tokens,), special tokens included."""
+
+    ids: torch.Tensor
+    truncated: bool
+
+    @property
+    def size(self) -> float:
+        """Its tokens."""
+        return len(self.ids)
+
+
+class TextPreprocessor:
+    """Turns texts into TextItems. Safe to call from many threads."""
+
+    def __init__(self, config: TextConfig, tokenizer: Path, max_chars: int) -> None:
+        self.max_chars = max_chars
+        self.tokenizer = Tokenizer.from_file(str(tokenizer))
+        self.tokenizer.no_padding()  # A batch is padded to its own longest text, in `collate`.
+        self.tokenizer.enable_truncation(config.max_tokens)
+
+    def __call__(self, raw: str | bytes) -> TextItem:
+        """Tokenize text, given as str or as UTF-8.
+
+        Raises TooLarge over `max_chars` characters, InvalidInput for what is not Unicode text and
+        for white space alone.
+        """
+        text = _decode(raw)
+        if len(text) > self.max_chars:
+            raise TooLarge(f"the text has {len(text)} characters, more than {self.max_chars}")
+        if not text.strip():
+            raise InvalidInput("the text holds nothing but white space")
+        encoding = self.tokenizer.encode(unicodedata.normalize("NFC", text))
+        return TextItem(torch.tensor(encoding.ids), truncated=bool(encoding.overflowing))
+
+
+def _decode(raw: str | bytes) -> str:
+    """`raw` as text that has a UTF-8 form: a str may hold lone surrogates, which have none."""
+    try:
+        return raw.decode() if isinstance(raw, bytes) else raw.encode().decode()
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"the text is not valid Unicode: {error.reason}") from error
+
+
+def collate(items: Sequence[TextItem]) -> dict[str, torch.Tensor]:
+    """The model's inputs for a batch: ids and attention mask, int64 of shape (items, tokens)."""
+    ids = torch.nn.utils.rnn.pad_sequence(
+        [item.ids for item in items], batch_first=True, padding_value=PAD_ID
+    )
+    lengths = torch.tensor([len(item.ids) for item in items])
+    mask = torch.arange(ids.shape[1]) < lengths[:, None]
+    return {"input_ids": ids, "attention_mask": mask.long()}

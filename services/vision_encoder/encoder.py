@@ -1,0 +1,73 @@
+"""The vision encoder: preprocessing and model together, behind the mesh's Encoder contract."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mesh.artifact import Artifact
+from mesh.embedding import Modality
+from mesh.encoding import Raw
+from mesh.engine import Engine, EngineBuilder
+from mesh.settings import InputLimits
+from services.vision_encoder.model import ARCHITECTURES
+from services.vision_encoder.preprocess import ImageConfig, ImageItem, ImagePreprocessor
+
+# 16 pictures of the usual size. Beyond that a batch takes longer, not less time per picture.
+MAX_BATCH_PIXELS: Final = 16 * 224 * 224
+
+
+@dataclass(frozen=True, slots=True)
+class VisionEncoder:
+    """Encodes image files with one artifact's model on one device."""
+
+    version: str
+    dim: int
+    limits: Mapping[str, float]
+    _preprocess: ImagePreprocessor
+    _engine: Engine
+
+    modality = Modality.IMAGE
+    max_batch_size = float(MAX_BATCH_PIXELS)
+
+    @classmethod
+    def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
+        """Build the artifact's model; ArtifactError where it can't be."""
+        with artifact.blamed():
+            config = artifact.config
+            architecture = ARCHITECTURES[config["architecture"]]
+            model = architecture.build(config["model"])
+            model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+            preprocess = ImagePreprocessor(
+                ImageConfig(**config["preprocess"]), limits.max_image_bytes, limits.max_image_pixels
+            )
+        return cls(
+            version=artifact.version,
+            dim=model.dim,
+            limits={"bytes": limits.max_image_bytes, "pixels": limits.max_image_pixels},
+            _preprocess=preprocess,
+            _engine=engine(model, preprocess.collate([preprocess(_example())])),
+        )
+
+    @property
+    def example(self) -> bytes:
+        """A small PNG."""
+        return _example()
+
+    def preprocess(self, raw: Raw) -> ImageItem:
+        """Decode and scale one file; raises as ImagePreprocessor does."""
+        return self._preprocess(raw)
+
+    def forward(self, items: Sequence[ImageItem]) -> npt.NDArray[np.float32]:
+        """Encode one batch: float32 of shape (len(items), dim)."""
+        return self._engine(self._preprocess.collate(items))
+
+
+def _example() -> bytes:
+    file = BytesIO()
+    Image.linear_gradient("L").save(file, "PNG")
+    return file.getvalue()

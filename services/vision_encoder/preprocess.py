@@ -1,0 +1,174 @@
+"""From an image file to pixels: what the file is by its content, its limits, decoding, a square.
+
+Every mode ends as RGB over white, turned as EXIF asks; of an animation the first picture counts.
+The centre square is cut out and scaled to the model's size.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torchvision.transforms import v2
+
+from mesh.errors import InvalidInput, TooLarge, UnsupportedFormat
+
+# How the files of each format begin. BMP's two letters alone would take in "BMW is a car", so the
+# size of its second header is asked for too.
+SIGNATURES: Final = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00", re.DOTALL),
+}
+
+# The last chunk of a PNG, without which Pillow still takes it.
+PNG_END: Final = b"IEND\xaeB`\x82"
+
+# What undoes each value of EXIF's Orientation; 1 is upright.
+UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Large pictures are first averaged down by a whole number (a JPEG while it is decoded), which saves
+# most of the time and memory. Twice the model's size keeps what the fine scaling after it needs.
+ROUGH: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """How an artifact wants its pictures.
+
+    `size` is the square's side in pixels; `crop` the part of the shorter side that the square
+    takes; a value x of 0 to 255 becomes (x - mean) / std.
+    """
+
+    size: int = 224
+    crop: float = 1.0
+    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
+    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """One picture, uint8 of shape (3, size, size). As bytes it takes a quarter of the queue."""
+
+    pixels: torch.Tensor
+
+    @property
+    def size(self) -> float:
+        """Its pixels, the same for every picture."""
+        return self.pixels.shape[1] * self.pixels.shape[2]
+
+    @property
+    def truncated(self) -> bool:
+        """Never: a picture is scaled, not cut off."""
+        return False
+
+
+class ImagePreprocessor:
+    """Turns image files into ImageItems. Safe to call from many threads."""
+
+    def __init__(self, config: ImageConfig, max_bytes: int, max_pixels: int) -> None:
+        self.config = config
+        self.max_bytes = max_bytes
+        self.max_pixels = max_pixels
+        side = (config.size, config.size)
+        self._scale = v2.Compose([v2.Resize(side, v2.InterpolationMode.BICUBIC), v2.PILToTensor()])
+        self._normalize = v2.Compose(
+            [v2.ToDtype(torch.float32), v2.Normalize(list(config.mean), list(config.std))]
+        )
+
+    def __call__(self, raw: str | bytes) -> ImageItem:
+        """Decode one file and scale it.
+
+        Raises TooLarge over `max_bytes` or `max_pixels`, UnsupportedFormat for a file of no known
+        format, InvalidInput for one that is empty, cut off or broken.
+        """
+        if isinstance(raw, str):
+            raise InvalidInput("an image is the bytes of a file, not text")
+        if not raw:
+            raise InvalidInput("the image is empty")
+        if len(raw) > self.max_bytes:
+            raise TooLarge(f"the image has {len(raw)} bytes, more than {self.max_bytes}")
+        square = self._decode(raw, sniff(raw))
+        return ImageItem(self._scale(square))
+
+    def collate(self, items: Sequence[ImageItem]) -> dict[str, torch.Tensor]:
+        """The model's input for a batch: float32 of shape (items, 3, size, size)."""
+        return {"pixels": self._normalize(torch.stack([item.pixels for item in items]))}
+
+    def _decode(self, data: bytes, kind: str) -> Image.Image:
+        try:
+            with Image.open(BytesIO(data), formats=[kind]) as image:
+                self._check_pixels(image)
+                square = self._square(image)
+        except TooLarge:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise TooLarge(f"the image has more pixels than {self.max_pixels}") from error
+        except Exception as error:  # Pillow's parsers raise whatever they stumble over.
+            raise InvalidInput(f"the {kind} image is cut off or broken: {error}") from error
+        if kind == "PNG" and PNG_END not in data:
+            raise InvalidInput("the PNG image is cut off")
+        return square
+
+    def _check_pixels(self, image: Image.Image) -> None:
+        """Judge by the header: until here nothing was decoded."""
+        width, height = image.size
+        if width * height > self.max_pixels:
+            raise TooLarge(f"the image has {width} x {height} pixels, more than {self.max_pixels}")
+
+    def _square(self, image: Image.Image) -> Image.Image:
+        """The centre square, upright, in RGB, and never much larger than the model's."""
+        rough = ROUGH * self.config.size
+        image.draft(None, (round(rough / self.config.crop),) * 2)
+        image.load()
+        turn = UPRIGHT.get(_orientation(image) or 1)
+        side = max(1, round(min(image.size) * self.config.crop))
+        left, top = ((length - side) // 2 for length in image.size)
+        box = (left, top, left + side, top + side)
+        square = _over_white(_continuous(image).reduce(max(1, side // rough), box))
+        return square if turn is None else square.transpose(turn)
+
+
+def sniff(data: bytes) -> str:
+    """The format that the bytes are of; UnsupportedFormat if none of SIGNATURES."""
+    for kind, signature in SIGNATURES.items():
+        if signature.match(data):
+            return kind
+    raise UnsupportedFormat(f"the image is none of {', '.join(SIGNATURES)}")
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Broken metadata says nothing against the pixels.
+        return None
+
+
+def _continuous(image: Image.Image) -> Image.Image:
+    """The picture in a mode whose values can be averaged, 8 bit and perhaps with alpha."""
+    if image.mode.startswith("I"):  # 16 bit grey, which `convert` would clip at 255
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if "transparency" in image.info:
+        return image.convert("RGBA")
+    return image.convert("RGB") if image.mode in ("1", "P") else image
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if "A" not in image.mode:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

@@ -1,0 +1,152 @@
+"""Log lines and metrics, as those who read them see them."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from mesh.telemetry import NodeMetrics, configure_logging, origin
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """Leave the process's logging as it was found."""
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook = hook
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def lines(capsys: Capture) -> list[dict[str, Any]]:
+    """What was logged, parsed."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_line_is_json_with_service_level_logger_time_and_event(capsys: Capture) -> None:
+    """And whatever else was given."""
+    configure_logging("text-encoder", "info")
+    structlog.stdlib.get_logger("mesh.node").info("ready", grpc_port=1)
+    [line] = lines(capsys)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "service": "text-encoder",
+        "level": "info",
+        "logger": "mesh.node",
+        "event": "ready",
+        "grpc_port": 1,
+    }
+
+
+def test_lines_of_other_libraries_look_the_same(capsys: Capture) -> None:
+    """grpc, uvicorn, granian and flask log through the standard library."""
+    configure_logging("text-encoder", "info")
+    logging.getLogger("uvicorn.error").warning("port %d", 9090)
+    [line] = lines(capsys)
+    assert line["event"] == "port 9090"
+    assert (line["service"], line["level"]) == ("text-encoder", "warning")
+    assert (line["logger"], "timestamp" in line) == ("uvicorn.error", True)
+
+
+@pytest.mark.parametrize("log", [structlog.stdlib.get_logger("ours"), logging.getLogger("theirs")])
+def test_an_exception_is_one_field_of_its_line(capsys: Capture, log: logging.Logger) -> None:
+    """With its traceback, but without the values of variables, which may be a user's."""
+    configure_logging("text-encoder", "info")
+    secret = "user's words"
+    try:
+        raise ValueError(len(secret))
+    except ValueError:
+        log.exception("bad")
+    [line] = lines(capsys)
+    assert line["exception"].splitlines()[0] == "Traceback (most recent call last):"
+    assert line["exception"].splitlines()[-1] == "ValueError: 12"
+    assert line["level"] == "error"
+
+
+def test_the_request_id_is_in_every_line_of_its_context(capsys: Capture) -> None:
+    """Also in those of other libraries."""
+    configure_logging("text-encoder", "info")
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        structlog.stdlib.get_logger("ours").info("one")
+        logging.getLogger("theirs").info("two")
+    structlog.stdlib.get_logger("ours").info("three")
+    assert [line.get("request_id") for line in lines(capsys)] == ["r-1", "r-1", None]
+
+
+def test_lines_below_the_level_are_not_written(capsys: Capture) -> None:
+    """Whoever logs them."""
+    configure_logging("text-encoder", "info")
+    structlog.stdlib.get_logger("ours").debug("no")
+    logging.getLogger("theirs").debug("no")
+    assert lines(capsys) == []
+
+
+def test_an_exception_that_nobody_catches_is_a_line(capsys: Capture) -> None:
+    """The last one of the process."""
+    configure_logging("text-encoder", "info")
+    error = RuntimeError("the end")
+    sys.excepthook(RuntimeError, error, None)
+    [line] = lines(capsys)
+    assert (line["event"], line["level"]) == ("uncaught_exception", "critical")
+    assert "RuntimeError: the end" in line["exception"]
+
+
+def test_a_warning_is_a_line(capsys: Capture) -> None:
+    """Not text on standard error."""
+    configure_logging("text-encoder", "info")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", stacklevel=1)
+    assert "old" in lines(capsys)[0]["event"]
+
+
+def test_the_origin_of_an_error_is_its_place_and_type_without_its_message() -> None:
+    """A library may quote the input in the message."""
+    try:
+        int("user's words")
+    except ValueError as error:
+        place, kind = origin(error)
+    assert "test_telemetry.py" in place
+    assert kind == "ValueError"
+
+
+def test_metrics_count_what_they_are_told() -> None:
+    """Under the names that dashboards know."""
+    registry = CollectorRegistry()
+    metrics = NodeMetrics(registry)
+    metrics.ran(4, 0.5)
+    metrics.waited(0.25)
+    metrics.dropped("expired")
+    metrics.encode_called()
+    metrics.classify_called()
+    metrics.answered("OK", 3)
+    expected = {
+        "mesh_batch_items_sum": 4,
+        "mesh_engine_seconds_sum": 0.5,
+        "mesh_queue_wait_seconds_sum": 0.25,
+        "mesh_encode_calls_total": 1,
+        "mesh_classify_calls_total": 1,
+    }
+    assert {name: registry.get_sample_value(name) for name in expected} == expected
+    assert registry.get_sample_value("mesh_items_dropped_total", {"reason": "expired"}) == 1
+    assert registry.get_sample_value("mesh_items_total", {"outcome": "OK"}) == 3
+
+
+def test_two_nodes_of_one_process_have_metrics_of_their_own() -> None:
+    """Nothing is registered globally."""
+    one, other = NodeMetrics(CollectorRegistry()), NodeMetrics(CollectorRegistry())
+    one.encode_called()
+    assert other.registry.get_sample_value("mesh_encode_calls_total") == 0
