@@ -97,6 +97,7 @@ class Pipeline:
         return await self._attempt(request, timer)
 
     async def _attempt(self, request: PredictRequest, timer: StageTimer) -> Prediction:
+        looked = time.monotonic()
         with timer.stage("cache"):
             digests = await _digests(request.inputs)
             heads = self._catalog.require_heads()
@@ -104,7 +105,7 @@ class Pipeline:
         if found.result:
             return cached_prediction(found.result, digests, timer.finish())
         with timer.stage("encode"):
-            branches = await self._branches(request, digests, found)
+            branches = await self._branches(request, digests, found, looked)
         embeddings = require_embeddings(branches)
         with timer.stage("fuse"):
             scores, *without = await self._fuse(request, embeddings)
@@ -116,11 +117,11 @@ class Pipeline:
         return prediction(scores, reports, timer.finish())
 
     async def _branches(
-        self, request: PredictRequest, digests: Digests, found: Found
+        self, request: PredictRequest, digests: Digests, found: Found, looked: float
     ) -> dict[Modality, Embedding | Failure]:
         """For each modality that was sent an embedding that one common head understands."""
         missing = set(request.inputs) - set(found.embeddings)
-        fresh = await self._encode(request, digests, missing)
+        fresh = await self._encode(request, digests, missing, looked)
         if computed := only_embeddings(fresh):
             head, _ = best_head(self._catalog.require_heads(), _versions(computed))
             # Cached ones of versions that the encoders have left behind: a roll-out is going on.
@@ -129,37 +130,43 @@ class Pipeline:
                 for modality, embedding in found.embeddings.items()
                 if head.encoders.get(modality) != embedding.version
             }
-            fresh |= await self._encode(request, digests, stale)
+            fresh |= await self._encode(request, digests, stale, time.monotonic())
         return await self._refuse_misfits({**found.embeddings, **fresh})
 
     async def _encode(
-        self, request: PredictRequest, digests: Digests, modalities: set[Modality]
+        self, request: PredictRequest, digests: Digests, modalities: set[Modality], looked: float
     ) -> dict[Modality, Embedding | Failure]:
         deadline = _encode_deadline(request, self._reserve)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
                     modality: group.create_task(
-                        self._encode_one(modality, request, digests[modality], deadline)
+                        self._encode_one(modality, request, digests[modality], deadline, looked)
                     )
                     for modality in modalities
                 }
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        fresh = {modality: task.result() for modality, task in tasks.items()}
-        self._cache.keep_embeddings(digests, only_embeddings(fresh))
-        return fresh
+        return {modality: task.result() for modality, task in tasks.items()}
 
     async def _encode_one(
-        self, modality: Modality, request: PredictRequest, digest: str, deadline: float
+        self,
+        modality: Modality,
+        request: PredictRequest,
+        digest: str,
+        deadline: float,
+        looked: float,
     ) -> Embedding | Failure:
         encoder, payload = self._encoders[modality], request.inputs[modality]
+
+        async def encode_and_keep() -> Embedding:
+            embedding = await encoder.encode(payload, deadline, request.request_id)
+            # Before the flight lands, so that nobody misses it both there and in the cache.
+            self._cache.keep_embeddings({modality: digest}, {modality: embedding})
+            return embedding
+
         try:
-            return await self._flights.run(
-                (modality, digest),
-                deadline,
-                lambda: encoder.encode(payload, deadline, request.request_id),
-            )
+            return await self._flights.run((modality, digest), looked, deadline, encode_and_keep)
         except InputError as error:
             error.field = modality
             raise

@@ -1,0 +1,68 @@
+"""`python -m gateway`: settings -> wiring -> run."""
+
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, Protocol
+
+import structlog
+from flask import Flask
+
+from gateway.app import Classifier, Parts, create_app
+from gateway.body import Bodies
+from gateway.listener import listen
+from gateway.loop import BackgroundLoop
+from gateway.metrics import GatewayMetrics
+from gateway.server import Server, threads
+from gateway.wiring import open_mesh
+from mesh.settings import GatewaySettings, load
+from mesh.telemetry import configure_logging
+
+# Seconds. Nothing needs to answer when the mesh is opened, and closing asks nobody.
+OPEN_TIMEOUT: Final = 30.0
+
+
+class OpenClassifier(Classifier, Protocol):
+    """What `open_mesh` gives, in its own loop."""
+
+    async def close(self) -> None:
+        """Give everything back."""
+
+
+Opener = Callable[[GatewaySettings, GatewayMetrics], Coroutine[Any, Any, OpenClassifier]]
+
+
+@contextmanager
+def wired(
+    opener: Opener, settings: GatewaySettings, draining: Callable[[], bool]
+) -> Iterator[Flask]:
+    """The application and what it stands on, in the process that serves it."""
+    configure_logging("gateway", settings.log_level)
+    metrics = GatewayMetrics()
+    with BackgroundLoop() as loop, ThreadPoolExecutor(threads(settings)) as readers:
+        mesh = loop.run(opener(settings, metrics), OPEN_TIMEOUT)
+        bodies = Bodies(readers, settings.max_body)
+        try:
+            yield create_app(Parts(settings, mesh, loop, bodies, metrics, draining))
+        finally:
+            loop.run(mesh.close(), OPEN_TIMEOUT)
+
+
+def main(opener: Opener = open_mesh) -> None:
+    """Serve until a signal comes; exit 1 where the port is taken or the worker dies."""
+    settings = load(GatewaySettings)
+    configure_logging("gateway", settings.log_level)
+    if settings.max_in_flight_bytes < settings.max_body:
+        sys.exit("MESH_MAX_IN_FLIGHT_BYTES is below MESH_MAX_BODY: no large body could be taken")
+    try:
+        listening = listen(settings.host, settings.http_port)
+    except OSError as error:
+        structlog.stdlib.get_logger("gateway").error("cannot_listen", reason=str(error))
+        sys.exit(1)
+    Server(settings, listening, partial(wired, opener)).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The body of a request: read within bounds of bytes and time, or discarded.
+
+Granian's `read` waits for the client as long as the client likes, so it runs in a thread of its
+own while the view waits with a time-out. Nothing interrupts that `read` but the end of the body or
+of the connection, and Granian ends a connection whose body is under way only when the answer breaks
+off. Until then the view must not return: Granian would wait for the reading thread with the GIL
+held. So a late body is answered by all of the answer but its last byte, a line feed. A client that
+comes to its end after all gets that byte; the connection of one that stalls is cut.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, wait
+from threading import BoundedSemaphore
+from typing import IO, Any, Final
+
+from werkzeug.wsgi import get_content_length
+
+from mesh.errors import DeadlineExpired, MalformedInput, TooLarge
+
+CHUNK: Final = 64 * 1024
+# Ordinary clients read no answer before they have sent all; so much is taken from them for it.
+DISCARD_FACTOR: Final = 4
+DISCARD_SECONDS: Final = 5.0
+# How long the last byte is kept for a client that has its answer and still sends.
+LAST_BYTE_SECONDS: Final = 0.25
+# Of the spare threads, so that some are always left for health and metrics.
+DISCARDING: Final = 10
+
+
+class Bodies:
+    """Opens bodies; holds what they share: the threads that read, and the largest size in bytes."""
+
+    def __init__(self, readers: Executor, limit: int) -> None:
+        self.readers = readers
+        self.limit = limit
+        self.discarding = BoundedSemaphore(DISCARDING)
+
+    def open(self, environ: dict[str, Any]) -> "Body":
+        """The body of one WSGI request. Nothing is read yet."""
+        return Body(self, environ)
+
+
+class Body:
+    """One body; `size` is None for a chunked one, whose end alone tells."""
+
+    def __init__(self, bodies: Bodies, environ: dict[str, Any]) -> None:
+        self._bodies = bodies
+        self._stream: IO[bytes] = environ["wsgi.input"]
+        chunked = "HTTP_TRANSFER_ENCODING" in environ
+        self.size = None if chunked else get_content_length(environ) or 0
+        # Such a client sends nothing until it is told to, which the first `read` does.
+        self._waits = environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        self._taken = 0
+        self._ended = self.size == 0
+        self._reading: Future[bytes] | None = None
+
+    def check_size(self) -> None:
+        """TooLarge where the client says so itself, before anything is read."""
+        if self.size is not None and self.size > self._bodies.limit:
+            raise self._too_large()
+
+    def read(self, deadline: float, reserve: Callable[[int], None]) -> bytes:
+        """All of it. `reserve` is called with the bytes of each chunk of an unknown whole.
+
+        Raises TooLarge, DeadlineExpired (on the clock of time.monotonic()), MalformedInput where
+        it ends early, and what `reserve` raises.
+        """
+        self.check_size()
+        if self._ended:
+            return b""
+        whole = self._in_time(lambda: self._collect(reserve), deadline - time.monotonic())
+        if self.size is not None and self._taken < self.size:
+            raise MalformedInput(f"the body ended after {self._taken} of {self.size} bytes")
+        return whole
+
+    def discard(self) -> bool:
+        """Read on to the end, within bounds, for the client to see the answer. Whether it did."""
+        if self._ended or self._waits or self.late:
+            return self._ended
+        if not self._bodies.discarding.acquire(blocking=False):
+            return False
+        try:
+            self._in_time(self._drain, DISCARD_SECONDS)
+        except (DeadlineExpired, MalformedInput):
+            return False
+        finally:
+            self._bodies.discarding.release()
+        return self._ended
+
+    @property
+    def late(self) -> bool:
+        """Whether nobody waits for the rest any more, though it is still being read."""
+        return self._reading is not None
+
+    def end_by(self, answer: bytes) -> Iterator[bytes]:
+        """The answer to a late body, one byte longer than `answer`, or cut off."""
+        yield answer
+        if self._reading and wait([self._reading], LAST_BYTE_SECONDS).done:
+            yield b"\n"
+
+    def _in_time(self, work: Callable[[], bytes], seconds: float) -> bytes:
+        reading = self._bodies.readers.submit(work)
+        try:
+            return reading.result(max(seconds, 0))
+        except TimeoutError:
+            self._reading = reading
+            raise DeadlineExpired("the body did not arrive in time") from None
+
+    def _collect(self, reserve: Callable[[int], None]) -> bytes:
+        chunks = []
+        for chunk in self._chunks():
+            if self._taken > self._bodies.limit:
+                raise self._too_large()
+            if self.size is None:
+                reserve(len(chunk))
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _drain(self) -> bytes:
+        for _ in self._chunks():
+            if self._taken > DISCARD_FACTOR * self._bodies.limit:
+                break
+        return b""
+
+    def _chunks(self) -> Iterator[bytes]:
+        """What the client sends, to its end or until nobody waits for it."""
+        while not self.late and not self._ended:
+            left = CHUNK if self.size is None else min(CHUNK, self.size - self._taken)
+            chunk = self._stream.read(left)
+            self._taken += len(chunk)
+            self._ended = not chunk or self._taken == self.size
+            if chunk:
+                yield chunk
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body may have {self._bodies.limit} bytes")

@@ -1,0 +1,145 @@
+"""What `POST /predict` takes and answers: options, inputs and their limits, the answer's shape."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from werkzeug.datastructures import MultiDict
+from werkzeug.http import parse_options_header
+
+from gateway.contract import ModalityReport, Prediction
+from gateway.fields import shown
+from gateway.json_form import read_json
+from gateway.multipart import read_multipart
+from mesh.embedding import Modality
+from mesh.errors import InvalidInput, MalformedInput, TooLarge, UnsupportedFormat
+from mesh.settings import GatewaySettings, InputLimits
+
+TIMEOUT_HEADER: Final = "X-Request-Timeout"
+
+Inputs = dict[Modality, str | bytes]
+Reader = Callable[[bytes, Mapping[str, str]], Inputs]
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "multipart/form-data": read_multipart,
+    "application/json": read_json,
+}
+_EXPLAIN: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller asks for beside the inputs. `timeout` is in seconds."""
+
+    timeout: float
+    explain: bool
+
+
+def read_options(
+    query: MultiDict[str, str], timeout: str | None, settings: GatewaySettings
+) -> Options:
+    """The options of one request, `timeout` being its header. Raises MalformedInput."""
+    for name in query:
+        if name != "explain":
+            raise MalformedInput("unknown query parameter; there is explain", shown(name))
+    return Options(_timeout(timeout, settings), _explain(query.getlist("explain")))
+
+
+def _explain(values: list[str]) -> bool:
+    if not values:
+        return False
+    if len(values) > 1 or values[0] not in _EXPLAIN:
+        raise MalformedInput("explain has to be true or false, once", "explain")
+    return _EXPLAIN[values[0]]
+
+
+def _timeout(value: str | None, settings: GatewaySettings) -> float:
+    if value is None:
+        return min(settings.timeout, settings.timeout_max)
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    # A NaN is refused too: it compares with nothing.
+    if "_" in value or not 0 < seconds <= settings.timeout_max:
+        raise MalformedInput(
+            f"{TIMEOUT_HEADER} has to be seconds, above 0 and at most {settings.timeout_max:g}",
+            TIMEOUT_HEADER,
+        )
+    return seconds
+
+
+def find_reader(content_type: str, content_encoding: str) -> Callable[[bytes], Inputs]:
+    """The function that reads such a body. Raises UnsupportedFormat."""
+    media_type, options = parse_options_header(content_type)
+    if media_type.lower() not in _READERS:
+        raise UnsupportedFormat(f"the body has to be {' or '.join(_READERS)}", "Content-Type")
+    if content_encoding.lower() not in ("", "identity"):
+        raise UnsupportedFormat("the body has to be sent as it is", "Content-Encoding")
+    reader = _READERS[media_type.lower()]
+    return lambda body: reader(body, options)
+
+
+def check_inputs(inputs: Inputs, limits: InputLimits) -> Inputs:
+    """The inputs that count, within the limits: text of white space alone is none.
+
+    Raises TooLarge, InvalidInput for an empty file, MalformedInput where nothing is left.
+    """
+    most = {
+        Modality.TEXT: (limits.max_text_chars, "characters"),
+        Modality.IMAGE: (limits.max_image_bytes, "bytes"),
+        Modality.AUDIO: (limits.max_audio_bytes, "bytes"),
+    }
+    for modality, value in inputs.items():
+        limit, unit = most[modality]
+        if len(value) > limit:
+            raise TooLarge(f"{modality} may have {limit} {unit}, not {len(value)}", modality)
+    present = {modality: value for modality, value in inputs.items() if not _is_blank(value)}
+    for modality, value in present.items():
+        if not value:
+            raise InvalidInput(f"{modality} is empty", modality)
+    if not present:
+        raise MalformedInput(f"nothing was sent; send {', '.join(Modality)}, or some of them")
+    return present
+
+
+def _is_blank(value: str | bytes) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def answer(
+    prediction: Prediction, request_id: str, *, explain: bool, seconds: float
+) -> dict[str, Any]:
+    """The body of a 200; `seconds` is how long the whole request took."""
+    labels = list(prediction.probabilities)
+    label = max(labels, key=prediction.probabilities.__getitem__)
+    return {
+        "prediction": label,
+        "index": labels.index(label),
+        "probability": prediction.probabilities[label],
+        "probabilities": dict(prediction.probabilities),
+        "modalities": {
+            modality: _report(report, explain=explain)
+            for modality, report in prediction.modalities.items()
+        },
+        "degraded": prediction.degraded,
+        "model": {"name": prediction.model_name, "version": prediction.model_version},
+        "timing_ms": {
+            "total": round(1000 * seconds, 3),
+            **{
+                stage: prediction.timing_ms.get(stage, 0.0) for stage in ("cache", "encode", "fuse")
+            },
+        },
+        "request_id": request_id,
+    }
+
+
+def _report(report: ModalityReport, *, explain: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"status": report.status}
+    if report.truncated:
+        shown["truncated"] = True
+    if report.error:
+        shown["error"] = {"code": report.error.code, "message": report.error.message}
+    if explain and report.status in ("cached", "computed"):
+        shown["contribution"] = report.contribution
+    return shown

@@ -1,0 +1,141 @@
+"""Granian's WSGI server as the gateway needs it: one worker process, which drains before it ends.
+
+The main process holds the port and takes the signals. SIGTERM, SIGINT or SIGHUP: for
+MESH_DRAIN_DELAY seconds everything is still answered, but /readyz says 503 and every answer closes
+its connection; then newcomers are refused; then Granian stops, when the last request is answered.
+A second signal ends the worker at once.
+"""
+
+import ctypes
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from multiprocessing import connection, parent_process
+from multiprocessing.sharedctypes import RawValue
+from typing import Any, Final
+
+from flask import Flask
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.net import SocketHolder  # type: ignore[attr-defined]  # It is, but not by __all__.
+from granian.server.mp import MPServer
+
+from gateway.listener import BACKLOG, refuse_newcomers
+from mesh.settings import GatewaySettings
+
+# Beyond the requests that are admitted: refusals, health and metrics always find a thread.
+SPARE_THREADS: Final = 16
+# Connections that are open at once, idle ones among them, where the limit of open files allows it.
+CONNECTIONS: Final = 1024
+# Seconds in which a connection that was just accepted sends its request.
+LINGER: Final = 0.3
+# Seconds beyond the longest request before a worker that does not end is killed.
+KILL_AFTER: Final = 10
+
+# Makes the application in the worker, and on leaving closes what it stands on.
+Wiring = Callable[[GatewaySettings, Callable[[], bool]], AbstractContextManager[Flask]]
+
+
+def threads(settings: GatewaySettings) -> int:
+    """How many requests can be in Python at once."""
+    return settings.max_in_flight + SPARE_THREADS
+
+
+class Server(MPServer):
+    """Serves what `wiring` makes on a socket that already listens."""
+
+    def __init__(self, settings: GatewaySettings, listening: socket.socket, wiring: Wiring) -> None:
+        host, port = listening.getsockname()[:2]
+        super().__init__(
+            "gateway",
+            address=host,
+            port=port,
+            interface=Interfaces.WSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            blocking_threads=threads(settings),
+            backlog=BACKLOG,
+            backpressure=_connections(settings),
+            log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {"_granian": {}}},
+            log_level=LogLevels(settings.log_level),
+            workers_kill_timeout=int(settings.timeout_max) + KILL_AFTER,
+        )
+        self._settings = settings
+        self._listening = listening
+        self._wiring = wiring
+        # Shared with the worker; one byte needs no lock.
+        self._draining = RawValue(ctypes.c_bool, False)
+
+    def run(self) -> None:
+        """Serve until a signal; SystemExit with 1 where the worker ends by itself."""
+        logging.getLogger("_granian").addFilter(_without_thread_advice)
+        work = partial(_work, self._settings, self._wiring, self._draining)
+        self.serve(spawn_target=work)
+
+    def signal_handler_interrupt(self, *_: object) -> None:
+        """Drain, then stop; the second time stop at once."""
+        if self._draining.value:
+            for worker in self.wrks:
+                worker.kill()  # type: ignore[no-untyped-call]
+            self._stop()
+        else:
+            self._draining.value = True
+            _later(self._settings.drain_delay, self._refuse_and_stop)
+
+    signal_handler_reload = signal_handler_interrupt
+
+    def _refuse_and_stop(self) -> None:
+        refuse_newcomers(self._listening)
+        _later(LINGER, self._stop)
+
+    def _stop(self) -> None:
+        super().signal_handler_interrupt()  # type: ignore[no-untyped-call]
+
+    def _init_shared_socket(self) -> None:
+        """Hand Granian our socket, as it does itself where a socket can't be bound twice."""
+        self._ssp: None = None
+        self._shd = SocketHolder(self._listening.fileno(), False, BACKLOG)  # type: ignore[call-arg, assignment]
+        self._sso = self._listening
+
+
+def _work(
+    settings: GatewaySettings, wiring: Wiring, draining: ctypes.c_bool, *granian: Any
+) -> None:
+    """The life of the worker process. `granian` is what Granian's own one is called with."""
+    worker_id, name, _, *rest = granian
+    # A terminal's Ctrl-C is for the main process alone, which tells the worker when to stop.
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with wiring(settings, lambda: draining.value) as app:
+        MPServer._spawn_wsgi_worker(worker_id, name, lambda: app, *rest)
+
+
+def _connections(settings: GatewaySettings) -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(2 * threads(settings), min(CONNECTIONS, files // 2))
+
+
+def _later(seconds: float, do: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, do)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_with_parent() -> None:
+    """Stop gracefully when the main process was killed: nobody else would end this one."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _without_thread_advice(record: logging.LogRecord) -> bool:
+    """Granian warns of many threads; ours wait for the mesh, and most of them never start."""
+    return "Python threads" not in record.getMessage()

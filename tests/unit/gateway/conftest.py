@@ -1,0 +1,89 @@
+"""The application under test: real routes over a fake mesh, asked without a socket."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from gateway.app import Parts, create_app
+from gateway.body import Bodies
+from gateway.loop import BackgroundLoop
+from gateway.metrics import GatewayMetrics
+from mesh.settings import GatewaySettings
+from tests.gateway_fakes import FakeClassifier
+from tests.openapi import check_answer
+
+SETTINGS = GatewaySettings(
+    max_text_chars=20,
+    max_image_bytes=300,
+    max_audio_bytes=300,
+    max_body=4000,
+    max_in_flight=2,
+    max_in_flight_bytes=6000,
+    timeout=5,
+    timeout_max=8,
+)
+
+
+class Web:
+    """A client of the application; every answer that it gets is held against the OpenAPI."""
+
+    def __init__(self, loop: BackgroundLoop, readers: ThreadPoolExecutor) -> None:
+        self.classifier = FakeClassifier()
+        self.metrics = GatewayMetrics()
+        self.draining = False
+        self.bodies = Bodies(readers, SETTINGS.max_body)
+        app = create_app(
+            Parts(
+                SETTINGS,
+                self.classifier,
+                loop,
+                self.bodies,
+                self.metrics,
+                lambda: self.draining,
+            )
+        )
+        self._app = app
+        self._client = app.test_client()
+
+    def ask(self, method: str, path: str, **options: Any) -> TestResponse:
+        """One request, as werkzeug's EnvironBuilder takes it."""
+        response = self._client.open(path, method=method, **options)
+        bare = path.partition("?")[0]
+        check_answer(method, bare, response.status_code, response.headers, response.data)
+        assert response.headers["X-Request-Id"] == (response.json or {}).get(
+            "request_id", response.headers["X-Request-Id"]
+        )
+        return response
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self.ask("GET", path, **options)
+
+    def predict(self, query: str = "", **options: Any) -> TestResponse:
+        """A request to classify; the options carry its body."""
+        return self.ask("POST", "/predict" + query, **options)
+
+    def say(self, text: str, query: str = "", **headers: str) -> TestResponse:
+        """A request with this text alone; an underscore in a header's name stands for a dash."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.predict(query, json={"text": text}, headers=named)
+
+    def routes(self) -> set[tuple[str, str]]:
+        """Every method and path that the application has, HEAD apart."""
+        return {
+            (method.lower(), rule.rule)
+            for rule in self._app.url_map.iter_rules()
+            for method in (rule.methods or set()) - {"HEAD"}
+        }
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The value of one series, 0 where there is none."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with BackgroundLoop() as loop, ThreadPoolExecutor(8) as readers:
+        yield Web(loop, readers)

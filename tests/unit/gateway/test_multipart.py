@@ -1,0 +1,115 @@
+"""Bodies of multipart/form-data: what is read, and what is refused rather than lost."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.multipart import PIECE, read_multipart
+from mesh.embedding import Modality
+from mesh.errors import MalformedInput
+
+BOUNDARY = {"boundary": "limit"}
+
+
+def part(name: str, data: bytes, *headers: str, filename: str | None = None) -> bytes:
+    disposition = f'Content-Disposition: form-data; name="{name}"'
+    if filename is not None:
+        disposition += f'; filename="{filename}"'
+    return "\r\n".join(["--limit", disposition, *headers, "", ""]).encode() + data + b"\r\n"
+
+
+def whole(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--limit--\r\n"
+
+
+@pytest.mark.parametrize("size", [1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+def test_files_arrive_byte_for_byte(size: int) -> None:
+    """Whatever their size beside the pieces in which they are read."""
+    image, audio = os.urandom(size), os.urandom(size)
+    body = whole(part("image", image, filename="a"), part("audio", audio, filename="b"))
+    assert read_multipart(body, BOUNDARY) == {Modality.IMAGE: image, Modality.AUDIO: audio}
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"--limit", b"-", b"\r", b"\n", b"x"]), max_size=30))
+def test_bytes_like_a_boundary_are_data_or_refused(pieces: list[bytes]) -> None:
+    """Nothing of a file is lost in silence, however near to a boundary it comes."""
+    data = b"".join(pieces)
+    try:
+        fields = read_multipart(whole(part("image", data, filename="a")), BOUNDARY)
+    except MalformedInput:
+        assert b"--limit" in data
+    else:
+        assert fields == {Modality.IMAGE: data}
+
+
+@given(st.data())
+def test_a_body_cut_anywhere_is_refused(data: st.DataObject) -> None:
+    """Everything up to the final boundary's last dash has to be there."""
+    body = whole(part("text", b"hi"), part("image", b"pixels", filename="a"))
+    cut = data.draw(st.integers(0, len(body) - 3))
+    with pytest.raises(MalformedInput):
+        read_multipart(body[:cut], BOUNDARY)
+
+
+def test_an_empty_form_has_no_fields() -> None:
+    """Nothing but the final boundary is a form, too."""
+    assert read_multipart(whole(), BOUNDARY) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(whole(part("text", b"hi")).replace(b"limit", b"other"), id="other boundary"),
+        pytest.param(b"text first\r\n" + whole(part("text", b"hi")), id="data before"),
+        pytest.param(whole(part("text", b"hi")) + b"more", id="data after"),
+        pytest.param(b"--limit\r\n\r\nhi\r\n--limit--\r\n", id="no disposition"),
+        pytest.param(
+            b"--limit\r\nContent-Disposition: form-data\r\n\r\nhi\r\n--limit--", id="no name"
+        ),
+        pytest.param(
+            b'--limit\r\nContent-Disposition: attachment; name="text"\r\n\r\nhi\r\n--limit--',
+            id="no form-data",
+        ),
+        pytest.param(b"--limit\r\nX: \xff\r\n\r\nhi\r\n--limit--", id="header of no encoding"),
+    ],
+)
+def test_broken_bodies_are_refused(body: bytes) -> None:
+    """Where a lenient reader would see an empty or a shorter form."""
+    with pytest.raises(MalformedInput):
+        read_multipart(body, BOUNDARY)
+
+
+@pytest.mark.parametrize("boundary", [None, "", 71 * "x", "é"])
+def test_a_boundary_is_needed(boundary: str | None) -> None:
+    """One of 1 to 70 ASCII characters."""
+    options = {} if boundary is None else {"boundary": boundary}
+    with pytest.raises(MalformedInput, match="boundary"):
+        read_multipart(whole(part("text", b"hi")), options)
+
+
+@pytest.mark.parametrize(
+    ("parts", "field"),
+    [
+        pytest.param([part("txt", b"hi")], "txt", id="unknown"),
+        pytest.param([part("text", b"hi"), part("text", b"hi")], "text", id="twice"),
+        pytest.param([part("text", b"\xff")], "text", id="no UTF-8"),
+        pytest.param(
+            [part("image", b"aGk=", "Content-Transfer-Encoding: base64")], "image", id="encoded"
+        ),
+    ],
+)
+def test_errors_name_their_field(parts: list[bytes], field: str) -> None:
+    """The caller learns which one to mend."""
+    with pytest.raises(MalformedInput) as raised:
+        read_multipart(whole(*parts), BOUNDARY)
+    assert raised.value.field == field
+
+
+def test_harmless_headers_of_parts_are_taken() -> None:
+    """Types and plain encodings that clients add change nothing."""
+    headers = ["Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit"]
+    body = whole(part("text", "hé".encode(), *headers))
+    assert read_multipart(body, BOUNDARY) == {Modality.TEXT: "hé"}
