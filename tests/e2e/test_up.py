@@ -1,0 +1,90 @@
+"""`sensemesh up` with the real processes and the default model, from its first line to its last."""
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from cli.__main__ import main
+from tests.e2e.member import within
+from tests.running_mesh import RunningMesh
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+class Up(RunningMesh):
+    """The command, its mesh's address, and what it said of the sample."""
+
+    def __init__(self, logs: Path) -> None:
+        super().__init__(
+            [sys.executable, "-m", "cli", "up", "--port", "0", "--logs", str(logs)], logs
+        )
+        self.sample = self.until("A bundled sample")
+        found = re.search(r"http://\S+", self.until("The mesh serves"))
+        assert found is not None
+        self.url = found[0]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A mesh that serves."""
+    with Up(tmp_path_factory.mktemp("logs")) as running:
+        yield running
+
+
+def predict(up: Up, *args: str) -> dict[str, Any]:
+    """What `sensemesh predict` prints of this mesh's answer."""
+    result = CliRunner().invoke(main, ["predict", "--url", up.url, "--json", *args])
+    assert result.exit_code == 0, result.output
+    answer: dict[str, Any] = json.loads(result.output)
+    return answer
+
+
+def test_the_sample_is_joy(up: Up) -> None:
+    """A smiling face, a glad voice and glad words, all of them classified."""
+    assert " is joy, " in up.sample
+    assert "degraded" not in up.sample
+
+
+def test_predict_asks_it(up: Up) -> None:
+    """The same files give the same class, and each says what it adds."""
+    text = (SAMPLES / "text.txt").read_text(encoding="utf-8").strip()
+    media = ["--image", str(SAMPLES / "smile.jpg"), "--audio", str(SAMPLES / "voice.wav")]
+    answer = predict(up, "--text", text, *media, "--explain")
+    assert answer["prediction"] == "joy"
+    assert all(report["contribution"] is not None for report in answer["modalities"].values())
+
+
+def test_its_port_is_refused_to_another(up: Up) -> None:
+    """The second one ends at once, and names the port."""
+    port = up.url.rpartition(":")[2]
+    result = CliRunner().invoke(main, ["up", "--port", port])
+    assert (result.exit_code, f"port {port}" in result.output) == (1, True)
+
+
+def test_it_serves_while_a_killed_encoder_comes_back(up: Up) -> None:
+    """The answer says that the modality failed; then the encoder is ready again, and used."""
+    psutil.Process(up.pid("text-encoder")).kill()
+    assert "text-encoder died" in up.until("died")
+    words = ["--text", "What a surprise", "--image", str(SAMPLES / "smile.jpg")]
+    assert predict(up, *words)["modalities"]["text"]["status"] == "failed"
+    up.until("text-encoder is ready again")
+    within(10, lambda: not predict(up, *words)["degraded"], lambda: "it stays degraded")
+
+
+def test_ctrl_c_stops_all_of_it(up: Up) -> None:
+    """The gateway first, Redis last, with status 0, and nothing is left behind."""
+    up.process.send_signal(signal.SIGINT)
+    status, said = up.finish()
+    assert (status, "Stopped." in said) == (0, True)
+    stopped = re.findall(r"stopped: ([\w-]+)", (up.logs / "supervisor.log").read_text())
+    assert (stopped[0], stopped[-1]) == ("gateway", "redis")
+    assert len(stopped) == 6
+    assert up.left_behind() == []
