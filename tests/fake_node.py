@@ -1,20 +1,30 @@
-"""A node process over a fake model: `python -m tests.fake_node encoder` or `... fusion`.
+"""A node process over a fake model: `python -m tests.fake_node KIND`, with MESH_* settings.
 
-Everything but the model is what the real nodes run. It reads MESH_* as they do.
+encoder     serves a FakeEncoder that needs no artifact, and starts without torch, soon
+artifact    serves the encoder of the artifact in `text` of MESH_MODEL, checked as real ones are
+fusion      the same for the heads in `fusion` of each of MESH_MODEL
 """
 
 import sys
 from functools import partial
 
-from mesh.loading import load_encoder, load_fusion
-from mesh.node import serve
+from mesh.node import Load, serve
 from mesh.settings import NodeSettings, load
-from tests import fake_artifacts
+from tests.fake_models import FakeEncoder
+from tests.running_node import encoder_load
 
-LOADERS = {
-    "encoder": partial(load_encoder, folder="text", load=fake_artifacts.load_encoder),
-    "fusion": partial(load_fusion, load=fake_artifacts.load_classifier),
-}
+
+def loader(kind: str) -> Load:
+    """How a kind of node loads."""
+    if kind == "encoder":
+        return encoder_load(FakeEncoder())
+    from mesh.loading import load_encoder, load_fusion  # These import torch.
+    from tests import fake_artifacts
+
+    if kind == "artifact":
+        return partial(load_encoder, folder="text", load=fake_artifacts.load_encoder)
+    return partial(load_fusion, load=fake_artifacts.load_classifier)
+
 
 if __name__ == "__main__":
-    serve(f"fake-{sys.argv[1]}", load(NodeSettings), LOADERS[sys.argv[1]])
+    serve(f"fake-{sys.argv[1]}", load(NodeSettings), loader(sys.argv[1]))

@@ -1,0 +1,70 @@
+"""From settings to services, over artifacts of the fake models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+
+from mesh.artifact import ArtifactError
+from mesh.golden import GoldenMismatch
+from mesh.loading import load_encoder, load_fusion
+from mesh.settings import NodeSettings
+from mesh.telemetry import NodeMetrics
+from tests import fake_artifacts
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Leave torch's threads as they were."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def metrics() -> NodeMetrics:
+    """A node's metrics."""
+    return NodeMetrics(CollectorRegistry())
+
+
+def settings(*models: Path, devices: str = "cpu") -> NodeSettings:
+    """Settings that name these models."""
+    return NodeSettings(model=", ".join(map(str, models)), devices=devices, threads=1)
+
+
+async def test_an_encoder_is_loaded_from_its_folder_of_the_model(
+    tmp_path: Path, metrics: NodeMetrics
+) -> None:
+    """And has the artifact's version."""
+    fake_artifacts.write_encoder(tmp_path / "text")
+    service = load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
+    assert service.info()["version"].startswith("sha256:")
+
+
+async def test_each_device_gets_a_checked_replica(tmp_path: Path, metrics: NodeMetrics) -> None:
+    """One wrong one is enough to refuse."""
+    fake_artifacts.write_encoder(tmp_path / "text", right=False)
+    two = settings(tmp_path, devices="cpu,cpu")
+    with pytest.raises(GoldenMismatch):
+        load_encoder(two, metrics, "text", fake_artifacts.load_encoder)
+
+
+async def test_fusion_loads_every_model_in_the_order_given(
+    tmp_path: Path, metrics: NodeMetrics
+) -> None:
+    """Preferred first, and spaces after the commas don't matter."""
+    models = [tmp_path / "new", tmp_path / "old"]
+    for model in models:
+        folder = fake_artifacts.write_fusion(model / "fusion")
+        (folder / "notes.txt").write_text(model.name)
+    service = load_fusion(settings(*models), metrics, fake_artifacts.load_classifier)
+    first, second = (artifact["version"] for artifact in service.info()["artifacts"])
+    assert first != second
+
+
+async def test_a_model_that_is_not_there_is_refused(tmp_path: Path, metrics: NodeMetrics) -> None:
+    """By its path."""
+    with pytest.raises(ArtifactError, match="fusion"):
+        load_fusion(settings(tmp_path), metrics, fake_artifacts.load_classifier)
