@@ -21,7 +21,9 @@ from mesh.errors import DeadlineExpired, MalformedInput, TooLarge
 CHUNK: Final = 64 * 1024
 # Ordinary clients read no answer before they have sent all; so much is taken from them for it.
 DISCARD_FACTOR: Final = 4
-DISCARD_SECONDS: Final = 5.0
+DISCARD_SECONDS: Final = 30.0
+# A client that is about to see why it was refused has to send a chunk in this time.
+DISCARD_PAUSE: Final = 2.0
 # How long the last byte is kept for a client that has its answer and still sends.
 LAST_BYTE_SECONDS: Final = 0.25
 # Of the spare threads, so that some are always left for health and metrics.
@@ -49,8 +51,12 @@ class Body:
         self._stream: IO[bytes] = environ["wsgi.input"]
         chunked = "HTTP_TRANSFER_ENCODING" in environ
         self.size = None if chunked else get_content_length(environ) or 0
-        # Such a client sends nothing until it is told to, which the first `read` does.
-        self._waits = environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        # Such a client sends nothing until it is told to, which the first `read` does. And an
+        # answer to HEAD has no body whose last byte could be kept.
+        self._left_alone = (
+            environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+            or environ.get("REQUEST_METHOD") == "HEAD"
+        )
         self._taken = 0
         self._ended = self.size == 0
         self._reading: Future[bytes] | None = None
@@ -69,19 +75,20 @@ class Body:
         self.check_size()
         if self._ended:
             return b""
-        whole = self._in_time(lambda: self._collect(reserve), deadline - time.monotonic())
+        seconds = deadline - time.monotonic()
+        whole = self._in_time(lambda: self._collect(reserve), seconds, pause=seconds)
         if self.size is not None and self._taken < self.size:
             raise MalformedInput(f"the body ended after {self._taken} of {self.size} bytes")
         return whole
 
     def discard(self) -> bool:
         """Read on to the end, within bounds, for the client to see the answer. Whether it did."""
-        if self._ended or self._waits or self.late:
+        if self._ended or self._left_alone or self.late:
             return self._ended
         if not self._bodies.discarding.acquire(blocking=False):
             return False
         try:
-            self._in_time(self._drain, DISCARD_SECONDS)
+            self._in_time(self._drain, DISCARD_SECONDS, DISCARD_PAUSE)
         except (DeadlineExpired, MalformedInput):
             return False
         finally:
@@ -99,13 +106,17 @@ class Body:
         if self._reading and wait([self._reading], LAST_BYTE_SECONDS).done:
             yield b"\n"
 
-    def _in_time(self, work: Callable[[], bytes], seconds: float) -> bytes:
+    def _in_time(self, work: Callable[[], bytes], seconds: float, pause: float) -> bytes:
+        """What `work` reads, in `seconds` at most and with no longer `pause` between chunks."""
         reading = self._bodies.readers.submit(work)
-        try:
-            return reading.result(max(seconds, 0))
-        except TimeoutError:
-            self._reading = reading
-            raise DeadlineExpired("the body did not arrive in time") from None
+        deadline = time.monotonic() + seconds
+        taken = self._taken
+        while wait([reading], max(0, min(deadline - time.monotonic(), pause))).not_done:
+            if time.monotonic() >= deadline or self._taken == taken:
+                self._reading = reading
+                raise DeadlineExpired("the body did not arrive in time")
+            taken = self._taken
+        return reading.result()
 
     def _collect(self, reserve: Callable[[int], None]) -> bytes:
         chunks = []

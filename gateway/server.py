@@ -6,6 +6,7 @@ its connection; then newcomers are refused; then Granian stops, when the last re
 A second signal ends the worker at once.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -34,9 +35,13 @@ SPARE_THREADS: Final = 16
 # Connections that are open at once, idle ones among them, where the limit of open files allows it.
 CONNECTIONS: Final = 1024
 # Seconds in which a connection that was just accepted sends its request.
-LINGER: Final = 0.3
+LINGER: Final = 0.5
 # Seconds beyond the longest request before a worker that does not end is killed.
 KILL_AFTER: Final = 10
+
+# From <malloc.h>, and the size in bytes from which a block is its own mapping.
+M_MMAP_THRESHOLD: Final = -3
+LARGE_BLOCK: Final = 256 * 1024
 
 # Makes the application in the worker, and on leaving closes what it stands on.
 Wiring = Callable[[GatewaySettings, Callable[[], bool]], AbstractContextManager[Flask]]
@@ -113,8 +118,19 @@ def _work(
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _give_memory_back()
     with wiring(settings, lambda: draining.value) as app:
         MPServer._spawn_wsgi_worker(worker_id, name, lambda: app, *rest)
+
+
+def _give_memory_back() -> None:
+    """Let glibc return large blocks to the system as soon as they are free.
+
+    By default it keeps more and more of them for each thread: after a hundred bodies of 20 MB the
+    process held 900 MB and grew on, and with this 180.
+    """
+    with contextlib.suppress(AttributeError):  # Other C libraries have no such function.
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def _connections(settings: GatewaySettings) -> int:

@@ -234,6 +234,21 @@ def test_stalled_refusals_leave_threads_to_probes(gateway: GatewayProcess) -> No
         connection.close()
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("HEAD", "/healthz"), ("GET", "/healthz"), ("POST", "/nowhere")]
+)
+def test_a_stalled_body_that_nobody_wants_freezes_nothing(
+    gateway: GatewayProcess, method: str, path: str
+) -> None:
+    """Whatever it was sent to, others are answered meanwhile and afterwards."""
+    with gateway.send(
+        f"{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n1".encode()
+    ) as stalled:
+        assert gateway.say("hi").status == 200
+        assert stalled.recv(100)
+        assert gateway.say("hi").status == 200
+
+
 def test_a_connection_is_kept_after_good_and_bad_answers(gateway: GatewayProcess) -> None:
     """A refusal whose body was read does not cost the client its connection."""
     requests = [predict_text("hi"), predict_text(" "), predict_json(b"{"), predict_text("hi")]

@@ -119,6 +119,18 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         gateway.wait()
 
 
+def test_a_second_signal_ends_it_while_it_waits_for_a_request(tmp_path: Path) -> None:
+    """The last request is not waited for any more."""
+    with GatewayProcess(tmp_path / "log", drain_delay=0) as gateway:
+        slow = gateway.send(predict_text("wait 60", "X-Request-Timeout: 60"))
+        until(lambda: gateway.metric("mesh_in_flight") == 1, 10, "it has begun")
+        gateway.signal(signal.SIGTERM)
+        until(lambda: "Shutting down" in gateway.log_text(), 10, "it waits")
+        gateway.signal(signal.SIGTERM)
+        gateway.wait()
+        slow.close()
+
+
 def test_no_request_is_lost_when_it_stops_under_load(gateway: GatewayProcess) -> None:
     """Every client that got through is answered; the others are refused, and none is cut off."""
     outcomes: Counter[str] = Counter()

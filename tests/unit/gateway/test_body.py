@@ -12,23 +12,21 @@ import pytest
 from gateway import body as module
 from gateway.body import Bodies, Body
 from mesh.errors import DeadlineExpired, MalformedInput, Overloaded, TooLarge
+from tests.gateway_fakes import Stalled
 
 LIMIT = 300_000
 
 
-class Stalled(io.RawIOBase):
-    """Gives `start`, then nothing until `ended` is set."""
+class Slow(io.BytesIO):
+    """Takes some seconds for each read."""
 
-    def __init__(self, start: bytes = b"") -> None:
-        self.left = start
-        self.ended = threading.Event()
+    def __init__(self, data: bytes, seconds: float) -> None:
+        super().__init__(data)
+        self.seconds = seconds
 
-    def read(self, size: int = -1) -> bytes:
-        if self.left:
-            chunk, self.left = self.left[:size], self.left[size:]
-            return chunk
-        self.ended.wait(20)
-        return b""
+    def read(self, size: int | None = -1) -> bytes:
+        time.sleep(self.seconds)
+        return super().read(size)
 
 
 @pytest.fixture
@@ -145,9 +143,23 @@ def test_a_client_that_waits_to_be_asked_is_not_asked(bodies: Bodies) -> None:
     assert stream.tell() == 0
 
 
+def test_discarding_goes_on_while_something_comes(
+    bodies: Bodies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow client is waited for as long as it sends, a silent one is not."""
+    monkeypatch.setattr(module, "DISCARD_PAUSE", 0.2)
+    slow = Slow(bytes(LIMIT), 0.1)
+    assert open_body(bodies, slow, LIMIT).discard()
+    silent = Stalled(bytes(module.CHUNK))
+    body = open_body(bodies, silent, LIMIT)
+    assert not body.discard()
+    assert body.late
+    silent.ended.set()
+
+
 def test_few_discard_at_a_time(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those beyond are answered at once, so that threads are left for others."""
-    monkeypatch.setattr(module, "DISCARD_SECONDS", 0.3)
+    monkeypatch.setattr(module, "DISCARD_PAUSE", 0.2)
     streams = [Stalled() for _ in range(module.DISCARDING)]
     waiting = [threading.Thread(target=open_body(bodies, stream, 5).discard) for stream in streams]
     for thread in waiting:

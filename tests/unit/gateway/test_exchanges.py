@@ -4,6 +4,7 @@ import pytest
 import structlog
 
 from gateway.exchanges import REQUEST_ID
+from tests.gateway_fakes import Stalled
 from tests.unit.gateway.conftest import Web
 
 
@@ -63,3 +64,16 @@ def test_what_can_not_be_discarded_closes_the_connection(web: Web) -> None:
     """Nobody knows where the next request would begin."""
     response = web.ask("POST", "/nowhere", data=bytes(100_000))
     assert (response.status_code, response.headers.get("Connection")) == (404, "close")
+
+
+def test_a_late_body_has_an_answer_that_can_be_cut(web: Web) -> None:
+    """All of it but one byte of white space, and the connection is closed."""
+    client = Stalled(b'{"te')
+    response = web.predict(
+        content_type="application/json",
+        environ_overrides={"wsgi.input": client, "CONTENT_LENGTH": "100"},
+        headers={"X-Request-Timeout": "0.05"},
+    )
+    client.ended.set()
+    assert (response.status_code, response.headers["Connection"]) == (504, "close")
+    assert response.content_length == len(response.data) + 1

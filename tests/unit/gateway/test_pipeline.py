@@ -81,6 +81,22 @@ async def test_equal_requests_at_once_encode_once() -> None:
     assert mesh.encoders[TEXT].encoded == ["same"]
 
 
+async def test_what_is_encoded_is_shared_while_the_rest_is_not() -> None:
+    """A request that comes between the text's embedding and the picture's joins both."""
+    mesh = FakeMesh()
+    mesh.encoders[IMAGE].gate.clear()
+    first = asyncio.ensure_future(mesh.classify(text="same", image=b"png"))
+    await asyncio.sleep(0.01)
+    assert mesh.encoders[TEXT].encoded == ["same"]
+    second = asyncio.ensure_future(mesh.classify(text="same", image=b"png"))
+    await asyncio.sleep(0.01)
+    mesh.encoders[IMAGE].gate.set()
+    assert statuses(await first) == ["computed", "computed", "absent"]
+    assert statuses(await second) == ["cached", "computed", "absent"]
+    assert mesh.encoders[TEXT].encoded == ["same"]
+    assert mesh.encoders[IMAGE].encoded == [b"png"]
+
+
 async def test_explain_gives_each_modalitys_part() -> None:
     """What the class loses without that modality; also from cached embeddings."""
     mesh = FakeMesh()
