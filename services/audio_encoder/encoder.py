@@ -23,7 +23,7 @@ from services.audio_encoder.preprocess import (
     collate,
 )
 
-# Two sounds of full length. Attention's memory grows with the square of the length.
+# Two sounds of full length. Beyond that a CPU takes longer, and no less time per sound.
 MAX_BATCH_SECONDS: Final = 60.0
 
 

@@ -67,8 +67,7 @@ class PooledWhisper(Network):
         steps = (frames + 1) // 2  # the second convolution has a stride of 2
         hidden = self._convolve(mel, frames)
         is_real = _until(steps, hidden.shape[1])
-        attends = is_real[:, None, None, :].expand(-1, 1, hidden.shape[1], -1)
-        layers = self._layers(hidden, attends)
+        layers = self._layers(hidden, attends=is_real[:, None, None, :])
         pooled = [_statistics(layers[number], is_real) for number in self.pooled]
         return torch.cat(pooled, dim=-1)
 

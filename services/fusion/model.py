@@ -65,9 +65,12 @@ class ConcatFusion(nn.Module):
         The embeddings lie side by side in the order of `dims`. What stands in a missing one's place
         has no influence, as long as it is finite.
         """
-        subset = (present.long() * self.place).sum(1)
         logits = self.logits(embeddings, present).float()
-        return torch.softmax(logits / self.temperature[subset, None], dim=-1)
+        return torch.softmax(logits / self.temperature[self.subset_of(present), None], dim=-1)
+
+    def subset_of(self, present: torch.Tensor) -> torch.Tensor:
+        """Masks (items, modalities) -> the subset's place among the temperatures (items,)."""
+        return (present.long() * self.place).sum(1)
 
     def logits(self, embeddings: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """What `forward` computes before temperature and softmax; training's loss takes these."""

@@ -17,8 +17,8 @@ from services.text_encoder.preprocess import TextConfig, TextItem, TextPreproces
 
 EXAMPLE: Final = "What a lovely surprise, I am so happy to see you!"
 
-# 32 texts of half the usual limit. Beyond that a batch takes longer, not less time per text.
-MAX_BATCH_TOKENS: Final = 32 * 128
+# Four texts of the greatest length. Beyond that a CPU takes longer, and no less time per text.
+MAX_BATCH_TOKENS: Final = 4 * 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,9 @@ def test_the_ratio_of_usual_rates_is_exact(rate: int) -> None:
 
 def test_the_ratio_of_any_rate_is_bounded_and_near() -> None:
     """Its terms bound the filter's size; the pitch is off by less than 0.1 %."""
-    for rate in range(8_000, 192_001, 7):
+    for rate in range(8_000, 192_001, 97):
         ratio = bounded_ratio(rate)
-        assert max(ratio.numerator, ratio.denominator) <= max(RATIO_TERM, 12 * RATIO_TERM)
-        assert min(ratio.numerator, ratio.denominator) <= RATIO_TERM
+        assert max(ratio.numerator, ratio.denominator) <= RATIO_TERM
         assert abs(float(ratio) * SAMPLE_RATE / rate - 1) < 0.001
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.errors import InputError, InvalidInput, TooLarge, UnsupportedFormat
-from services.audio_encoder.decode import CHANNELS, Decoder
+from services.audio_encoder.decode import CHANNELS, Decoder, _is_cut_wav
 from tests.media import sound, tone
 
 decode = Decoder(max_bytes=4_000_000, max_seconds=10.0)
@@ -250,6 +250,11 @@ def test_a_wav_may_have_chunks_before_its_data() -> None:
         decode(data[:-2])
 
 
+def test_a_wav_whose_chunks_reach_beyond_it_is_cut_off() -> None:
+    """libsndfile refuses it by itself; no other decoder need be trusted to."""
+    assert _is_cut_wav(b"RIFF....WAVE" + b"note" + struct.pack("<I", 1000))
+
+
 def test_a_wav_of_empty_chunks_ends() -> None:
     """Thousands of them are not walked through."""
     data = WAV[:36] + (b"note" + bytes(4)) * 5000 + WAV[36:]
@@ -266,7 +271,7 @@ def test_an_mp3_with_a_false_length_is_read_to_the_limit() -> None:
     assert len(TONE) <= len(decode(bytes(data))[0]) < 2 * len(TONE)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(WHOLE),
     st.lists(st.tuples(st.integers(0, 2**16), st.binary(max_size=8)), max_size=5),

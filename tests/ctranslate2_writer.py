@@ -1,0 +1,70 @@
+"""Writes a Whisper encoder as CTranslate2 stores it, float16, among a decoder's variables."""
+
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+FLOAT16, INT16 = 4, 2
+
+NAMES = (
+    (r"^embed_positions\.weight$", "encoder/position_encodings/encodings"),
+    (r"^(conv\d)\.(\w+)$", r"encoder/\1/\2"),
+    (r"^layers\.(\d+)\.self_attn_layer_norm", r"encoder/layer_\1/self_attention/layer_norm"),
+    (r"^layers\.(\d+)\.self_attn\.out_proj", r"encoder/layer_\1/self_attention/linear_1"),
+    (r"^layers\.(\d+)\.final_layer_norm", r"encoder/layer_\1/ffn/layer_norm"),
+    (r"^layers\.(\d+)\.fc1", r"encoder/layer_\1/ffn/linear_0"),
+    (r"^layers\.(\d+)\.fc2", r"encoder/layer_\1/ffn/linear_1"),
+    (r"^layer_norm", "encoder/layer_norm"),
+    (r"layer_norm\.weight$", "layer_norm/gamma"),
+    (r"layer_norm\.bias$", "layer_norm/beta"),
+    (r"\.(weight|bias)$", r"/\1"),
+)
+
+
+def write_whisper(file: Path, encoder: nn.Module, version: int = 6) -> None:
+    """Write the encoder's weights into `file`."""
+    variables = [("decoder/embeddings/weight", np.zeros((3, 2), np.float16))]
+    variables += [("encoder/num_heads", np.array(2, np.int16))]
+    variables += [(name, w.half().numpy()) for name, w in _named(encoder.state_dict()).items()]
+    header = struct.pack("<I", version) + _text("WhisperSpec")
+    header += struct.pack("<II", 3, len(variables))
+    file.write_bytes(header + b"".join(_variable(*variable) for variable in variables))
+
+
+def _named(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    named = {}
+    for name, weight in weights.items():
+        if ".self_attn." in name and ".out_proj." not in name:
+            continue
+        for pattern, theirs in NAMES:
+            name = re.sub(pattern, theirs, name)
+        named[name] = weight
+    return named | _fused(weights)
+
+
+def _fused(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Query, key and value of each layer as one; the key's bias, which it hasn't, as zeros."""
+    fused = {}
+    for name in [name for name in weights if name.endswith("q_proj.weight")]:
+        layer, start = name.split(".")[1], name.removesuffix("q_proj.weight")
+        q, k, v = (weights[f"{start}{part}_proj.weight"] for part in "qkv")
+        q_bias, v_bias = (weights[f"{start}{part}_proj.bias"] for part in "qv")
+        target = f"encoder/layer_{layer}/self_attention/linear_0"
+        fused[f"{target}/weight"] = torch.cat([q, k, v])
+        fused[f"{target}/bias"] = torch.cat([q_bias, torch.zeros_like(q_bias), v_bias])
+    return fused
+
+
+def _variable(name: str, array: np.ndarray) -> bytes:
+    kind = FLOAT16 if array.dtype == np.float16 else INT16
+    shape = struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape)
+    return _text(name) + shape + struct.pack("<BI", kind, array.nbytes) + array.tobytes()
+
+
+def _text(text: str) -> bytes:
+    data = text.encode() + b"\0"
+    return struct.pack("<H", len(data)) + data
