@@ -5,12 +5,14 @@ an embedding lies under its modality, its encoder's version and the digest of it
 a result under the version of the fusion head that gave it and the digests of all of its inputs.
 """
 
+import asyncio
 import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from math import isfinite
+from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -21,6 +23,9 @@ from mesh.errors import MeshError
 from mesh.v1 import embedding_pb2
 
 Digests = Mapping[Modality, str]
+
+# Inputs of more bytes are hashed in a thread: this many take a millisecond of the loop's time.
+HASH_INLINE: Final = 1_000_000
 
 
 class KeepsBytes(Protocol):
@@ -100,6 +105,17 @@ def digest_of(payload: str | bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
+async def digests_of(inputs: Mapping[Modality, str | bytes]) -> Digests:
+    """The digest of each input; large ones are hashed off the loop."""
+
+    def digest_all() -> Digests:
+        return {modality: digest_of(payload) for modality, payload in inputs.items()}
+
+    if sum(map(len, inputs.values())) <= HASH_INLINE:
+        return digest_all()
+    return await asyncio.to_thread(digest_all)
+
+
 def embedding_key(modality: Modality, version: str, digest: str) -> str:
     """Where the embedding of one input by one encoder version lies."""
     return f"mesh:1:embedding:{modality}:{version}:{digest}"
@@ -116,12 +132,14 @@ def pack(embedding: Embedding) -> bytes:
     return embedding_to_pb(embedding).SerializeToString()
 
 
-def unpack(value: bytes | None) -> Embedding | None:
-    """A store's value as an embedding; None for a value that is none."""
+def unpack(value: bytes | None, modality: Modality, version: str) -> Embedding | None:
+    """A store's value as an embedding; None for a value that is none, or another one's."""
     try:
-        return embedding_from_pb(embedding_pb2.Embedding.FromString(value)) if value else None
+        found = embedding_from_pb(embedding_pb2.Embedding.FromString(value)) if value else None
     except (DecodeError, MeshError):
         return None
+    fits = found is not None and (found.modality, found.version) == (modality, version)
+    return found if fits else None
 
 
 def pack_result(result: Result) -> bytes:
@@ -131,14 +149,18 @@ def pack_result(result: Result) -> bytes:
     return json.dumps(record).encode()
 
 
-def unpack_result(value: bytes | None) -> Result | None:
-    """A store's value as an answer; None for a value that is none."""
+def unpack_result(value: bytes | None, head: Head) -> Result | None:
+    """A store's value as an answer of that head; None for a value that is none."""
     if value is None:
         return None
     try:
         name, version, probabilities, truncated = json.loads(value)
-        return Result(Scores(name, version, probabilities), frozenset(map(Modality, truncated)))
-    except (ValueError, TypeError):
+        scores = Scores(name, version, {label: probabilities[label] for label in head.labels})
+        fits = (name, version) == (head.name, head.version) and all(
+            isinstance(p, float) and isfinite(p) for p in scores.probabilities.values()
+        )
+        return Result(scores, frozenset(map(Modality, truncated))) if fits else None
+    except (ValueError, TypeError, LookupError, RecursionError):
         return None
 
 
@@ -154,11 +176,15 @@ def _best(heads: Sequence[Head], digests: Digests, values: Mapping[str, bytes]) 
     """The result of the first head that has one, else the head with the most embeddings."""
     best = Found()
     for head in heads:
-        if result := unpack_result(values.get(result_key(head.version, digests))):
+        if result := unpack_result(values.get(result_key(head.version, digests)), head):
             return Found(result)
     for head in heads:
         keys = _embedding_keys(head, digests)
-        there = {m: found for m, key in keys.items() if (found := unpack(values.get(key)))}
+        there = {
+            modality: found
+            for modality, key in keys.items()
+            if (found := unpack(values.get(key), modality, head.encoders[modality]))
+        }
         if len(there) > len(best.embeddings):
             best = Found(embeddings=there)
     return best

@@ -52,7 +52,10 @@ class Catalog:
     async def watch(self) -> None:
         """Ask everybody again and again, for as long as the gateway lives."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("the catalog could not be refreshed")
             await asyncio.sleep(INTERVAL)
 
     async def refresh(self) -> None:

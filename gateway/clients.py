@@ -1,7 +1,7 @@
 """The gateway's side of the two gRPC services. Wire types stop here."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ import grpc.aio
 
 from gateway.coalescing import Coalescer
 from gateway.metrics import GatewayMetrics
-from mesh.channels import error_of
+from gateway.peer import Peer
 from mesh.embedding import (
     Embedding,
     Modality,
@@ -69,7 +69,7 @@ class EncoderClient:
         self, modality: Modality, channel: grpc.aio.Channel, metrics: GatewayMetrics
     ) -> None:
         self.modality = modality
-        self._channel = channel
+        self._peer = Peer(channel, f"the {modality} encoder")
         self._stub: Any = encoder_pb2_grpc.EncoderStub(channel)  # type: ignore[no-untyped-call]
         self._calls = metrics.encode_calls.labels(modality)
         self._items = metrics.encode_items.labels(modality)
@@ -86,13 +86,13 @@ class EncoderClient:
     async def describe(self, deadline: float) -> str:
         """The version that answers now; Unavailable or DeadlineExpired where none does."""
         request = encoder_pb2.EncoderDescribeRequest()
-        answer = await self._call(self._stub.Describe, request, deadline)
+        answer = await self._peer.call(self._stub.Describe, request, deadline)
         return str(answer.version)
 
     async def close(self) -> None:
         """End what is in flight and the connections."""
         await self._coalescer.close()
-        await self._channel.close()
+        await self._peer.close()
 
     async def _send(self, items: Sequence[_Item]) -> list[Embedding | MeshError]:
         now = time.monotonic()
@@ -100,37 +100,36 @@ class EncoderClient:
         self._calls.inc()
         self._items.inc(len(items))
         last = max(item.deadline for item in items)
-        answer = await self._call(self._stub.Encode, request, last, items[0].request_id)
+        answer = await self._peer.call(self._stub.Encode, request, last, items[0].request_id)
         if len(answer.results) != len(items):
             raise MeshError(f"{len(answer.results)} results for {len(items)} items")
         return [_outcome_from_pb(result) for result in answer.results]
-
-    async def _call(
-        self, method: Callable[..., Awaitable[Any]], request: Any, deadline: float, id_: str = ""
-    ) -> Any:
-        return await _unary(method, request, deadline, f"the {self.modality} encoder", id_)
 
 
 class FusionClient:
     """The fusion service, over all of its replicas."""
 
     def __init__(self, channel: grpc.aio.Channel, metrics: GatewayMetrics) -> None:
-        self._channel = channel
+        self._peer = Peer(channel, "fusion")
         self._stub: Any = fusion_pb2_grpc.FusionStub(channel)  # type: ignore[no-untyped-call]
         self._calls = metrics.classify_calls
 
     async def describe(self, deadline: float) -> tuple[Head, ...]:
         """The heads that fusion holds, preferred first."""
         request = fusion_pb2.FusionDescribeRequest()
-        answer = await _unary(self._stub.Describe, request, deadline, "fusion")
+        answer = await self._peer.call(self._stub.Describe, request, deadline)
         return tuple(_head_from_pb(artifact) for artifact in answer.artifacts)
 
     async def classify(
-        self, examples: Sequence[Sequence[Embedding]], deadline: float, request_id: str
+        self,
+        version: str,
+        examples: Sequence[Sequence[Embedding]],
+        deadline: float,
+        request_id: str,
     ) -> list[Scores]:
-        """One answer an example, in their order.
+        """The answers of the head of that version, one an example, in their order.
 
-        VersionMismatch where fusion holds no head for an example's versions.
+        VersionMismatch where the replica that is asked does not hold it.
         """
         request = fusion_pb2.ClassifyRequest(
             examples=[
@@ -139,30 +138,16 @@ class FusionClient:
                     request_id=request_id,
                 )
                 for example in examples
-            ]
+            ],
+            version=version,
         )
         self._calls.inc()
-        answer = await _unary(self._stub.Classify, request, deadline, "fusion", request_id)
+        answer = await self._peer.call(self._stub.Classify, request, deadline, request_id)
         return [_scores_from_pb(message) for message in answer.classifications]
 
     async def close(self) -> None:
         """End the connections."""
-        await self._channel.close()
-
-
-async def _unary(
-    method: Callable[..., Awaitable[Any]],
-    request: Any,
-    deadline: float,
-    service: str,
-    request_id: str = "",
-) -> Any:
-    left = max(deadline - time.monotonic(), 0.0)
-    metadata = (("x-request-id", request_id),) if request_id else ()
-    try:
-        return await method(request, timeout=left, metadata=metadata)
-    except grpc.aio.AioRpcError as error:
-        raise error_of(error, service) from error
+        await self._peer.close()
 
 
 def _item_to_pb(item: _Item, now: float) -> encoder_pb2.Item:

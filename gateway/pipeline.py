@@ -3,7 +3,11 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
+
+import structlog
 
 from gateway.answers import (
     Branches,
@@ -16,26 +20,20 @@ from gateway.answers import (
     require_embeddings,
     truncated_in,
 )
-from gateway.cache import Cache, Digests, Found, Result, digest_of
+from gateway.cache import Cache, Digests, Result, digests_of
 from gateway.catalog import Catalog, best_head
-from gateway.clients import Scores
+from gateway.clients import Head, Scores
 from gateway.contract import Failure, Prediction, PredictRequest
 from gateway.metrics import GatewayMetrics
 from gateway.single_flight import SingleFlight
 from gateway.timing import StageTimer
 from mesh.embedding import Embedding, Modality
-from mesh.errors import (
-    DeadlineExpired,
-    InputError,
-    MeshError,
-    Overloaded,
-    VersionMismatch,
-)
+from mesh.errors import DeadlineExpired, InputError, MeshError, Overloaded, VersionMismatch
 
-# Fusion's replicas may hold different heads during a roll-out; each try may meet another one.
-TRIES: Final = 4
-# Inputs over this many bytes are hashed in a thread: a millisecond of the loop's time.
-HASH_INLINE: Final = 1_000_000
+log = structlog.get_logger(__name__)
+
+# How often a head is asked for before it counts as gone.
+TRIES: Final = 2
 
 
 class Encodes(Protocol):
@@ -49,9 +47,13 @@ class Fuses(Protocol):
     """The part of fusion's client that the pipeline needs."""
 
     async def classify(
-        self, examples: Sequence[Sequence[Embedding]], deadline: float, request_id: str
+        self,
+        version: str,
+        examples: Sequence[Sequence[Embedding]],
+        deadline: float,
+        request_id: str,
     ) -> list[Scores]:
-        """One answer an example."""
+        """One answer of that head an example."""
 
 
 class Pipeline:
@@ -89,126 +91,149 @@ class Pipeline:
 
     async def _classify(self, request: PredictRequest) -> Prediction:
         timer = StageTimer(self._metrics)
-        for _ in range(TRIES - 1):
+        refused: set[str] = set()
+        while True:
+            heads = [h for h in self._catalog.require_heads() if h.version not in refused]
+            if not heads:
+                raise VersionMismatch("fusion holds none of the heads that it says it holds")
             try:
-                return await self._attempt(request, timer)
-            except VersionMismatch:
+                return await self._attempt(request, heads, timer)
+            except _Refused as refusal:
+                refused.add(refusal.version)
                 await self._catalog.refresh_heads()
-        return await self._attempt(request, timer)
 
-    async def _attempt(self, request: PredictRequest, timer: StageTimer) -> Prediction:
-        looked = time.monotonic()
+    async def _attempt(
+        self, request: PredictRequest, heads: Sequence[Head], timer: StageTimer
+    ) -> Prediction:
         with timer.stage("cache"):
-            digests = await _digests(request.inputs)
-            heads = self._catalog.require_heads()
+            looked = time.monotonic()
+            digests = await digests_of(request.inputs)
             found = await self._cache.look_up(heads, digests, with_result=not request.explain)
         if found.result:
             return cached_prediction(found.result, digests, timer.finish())
         with timer.stage("encode"):
-            branches = await self._branches(request, digests, found, looked)
+            asked = _Asked(request, digests, looked, _encode_deadline(request, self._reserve))
+            branches = await self._branches(asked, heads, found.embeddings)
+            head, branches = await self._agree(heads, branches)
         embeddings = require_embeddings(branches)
         with timer.stage("fuse"):
-            scores, *without = await self._fuse(request, embeddings)
+            scores, *without = await self._fuse(request, head, embeddings)
         if len(embeddings) == len(branches):
             self._cache.keep_result(digests, Result(scores, truncated_in(embeddings)))
+        self._tell_of_failures(branches)
         reports = reports_of(branches, found.embeddings)
         if request.explain:
             reports = explained(reports, embeddings, scores, without)
         return prediction(scores, reports, timer.finish())
 
     async def _branches(
-        self, request: PredictRequest, digests: Digests, found: Found, looked: float
+        self, asked: "_Asked", heads: Sequence[Head], cached: Embeddings
     ) -> dict[Modality, Embedding | Failure]:
-        """For each modality that was sent an embedding that one common head understands."""
-        missing = set(request.inputs) - set(found.embeddings)
-        fresh = await self._encode(request, digests, missing, looked)
-        if computed := only_embeddings(fresh):
-            head, _ = best_head(self._catalog.require_heads(), _versions(computed))
-            # Cached ones of versions that the encoders have left behind: a roll-out is going on.
-            stale = {
-                modality
-                for modality, embedding in found.embeddings.items()
-                if head.encoders.get(modality) != embedding.version
-            }
-            fresh |= await self._encode(request, digests, stale, time.monotonic())
-        return await self._refuse_misfits({**found.embeddings, **fresh})
+        """For each modality that was sent, what the cache or its encoder gave."""
+        fresh = await self._encode(asked, set(asked.digests) - set(cached))
+        computed = only_embeddings(fresh)
+        together = {**cached, **computed}
+        _, understood = best_head(heads, _versions(together))
+        if computed and len(understood) < len(together):
+            # A roll-out is going on, and the encoders have left the cached versions behind.
+            head, _ = best_head(heads, _versions(computed))
+            stale = {m for m, e in cached.items() if head.encoders.get(m) != e.version}
+            fresh |= await self._encode(replace(asked, looked=time.monotonic()), stale)
+        return {**cached, **fresh}
 
     async def _encode(
-        self, request: PredictRequest, digests: Digests, modalities: set[Modality], looked: float
+        self, asked: "_Asked", modalities: set[Modality]
     ) -> dict[Modality, Embedding | Failure]:
-        deadline = _encode_deadline(request, self._reserve)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = {
-                    modality: group.create_task(
-                        self._encode_one(modality, request, digests[modality], deadline, looked)
-                    )
-                    for modality in modalities
-                }
+                tasks = {m: group.create_task(self._encode_one(asked, m)) for m in modalities}
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return {modality: task.result() for modality, task in tasks.items()}
 
-    async def _encode_one(
-        self,
-        modality: Modality,
-        request: PredictRequest,
-        digest: str,
-        deadline: float,
-        looked: float,
-    ) -> Embedding | Failure:
-        encoder, payload = self._encoders[modality], request.inputs[modality]
+    async def _encode_one(self, asked: "_Asked", modality: Modality) -> Embedding | Failure:
+        digest, request = asked.digests[modality], asked.request
 
         async def encode_and_keep() -> Embedding:
-            embedding = await encoder.encode(payload, deadline, request.request_id)
+            embedding = await self._encoders[modality].encode(
+                request.inputs[modality], asked.deadline, request.request_id
+            )
             # Before the flight lands, so that nobody misses it both there and in the cache.
             self._cache.keep_embeddings({modality: digest}, {modality: embedding})
             return embedding
 
         try:
-            return await self._flights.run((modality, digest), looked, deadline, encode_and_keep)
+            key = (modality, digest)
+            return await self._flights.run(key, asked.looked, asked.deadline, encode_and_keep)
         except InputError as error:
             error.field = modality
             raise
         except Overloaded:
             raise
         except MeshError as error:
-            return self._failure(modality, error)
+            return Failure(error.code, error.message)
 
-    async def _refuse_misfits(self, branches: Branches) -> dict[Modality, Embedding | Failure]:
+    async def _agree(
+        self, heads: Sequence[Head], branches: Branches
+    ) -> tuple[Head, dict[Modality, Embedding | Failure]]:
+        """The head that understands the most of the embeddings; the others are failures."""
         embeddings = only_embeddings(branches)
-        versions = _versions(embeddings)
-        _, understood = best_head(self._catalog.require_heads(), versions)
+        head, understood = best_head(heads, _versions(embeddings))
         if len(understood) < len(embeddings):
+            # Fusion may have come to know them since it was last asked.
             await self._catalog.refresh_heads()
-            _, understood = best_head(self._catalog.require_heads(), versions)
-        misfit = VersionMismatch("the encoder is of a version that fusion was not trained on")
-        return {
-            modality: self._failure(modality, misfit)
-            if modality in embeddings and modality not in understood
-            else branch
+            head, understood = best_head(
+                [*heads, *self._catalog.require_heads()], _versions(embeddings)
+            )
+        misfit = Failure(VersionMismatch.code, "fusion was not trained on this encoder's version")
+        return head, {
+            modality: misfit if modality in embeddings and modality not in understood else branch
             for modality, branch in branches.items()
         }
 
-    def _failure(self, modality: Modality, error: MeshError) -> Failure:
-        self._metrics.degraded.labels(modality, error.code).inc()
-        return Failure(error.code, error.message)
-
-    async def _fuse(self, request: PredictRequest, embeddings: Embeddings) -> list[Scores]:
-        """The answer to all embeddings; to explain it, also to all but each one, in order."""
+    async def _fuse(
+        self, request: PredictRequest, head: Head, embeddings: Embeddings
+    ) -> list[Scores]:
+        """The head's answer to all embeddings; to explain it, also to all but each, in order."""
         examples = [list(embeddings.values())]
         if request.explain and len(embeddings) > 1:
             examples += [[e for e in examples[0] if e is not left] for left in examples[0]]
-        return await self._fusion.classify(examples, request.deadline, request.request_id)
+        for _ in range(TRIES):
+            # Each try meets another replica of fusion; during a roll-out they hold other heads.
+            with suppress(VersionMismatch):
+                return await self._fusion.classify(
+                    head.version, examples, request.deadline, request.request_id
+                )
+        raise _Refused(head.version)
+
+    def _tell_of_failures(self, branches: Branches) -> None:
+        for modality, branch in branches.items():
+            if isinstance(branch, Failure):
+                self._metrics.degraded.labels(modality, branch.code).inc()
+                log.warning(
+                    "modality_failed", modality=modality, code=branch.code, message=branch.message
+                )
 
 
-async def _digests(inputs: Mapping[Modality, str | bytes]) -> Digests:
-    def digest_all() -> Digests:
-        return {modality: digest_of(payload) for modality, payload in inputs.items()}
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What encoders are asked of one request; times on the clock of time.monotonic().
 
-    if sum(map(len, inputs.values())) <= HASH_INLINE:
-        return digest_all()
-    return await asyncio.to_thread(digest_all)
+    `looked` is when the cache was looked into, `deadline` when encoders have to be done.
+    """
+
+    request: PredictRequest
+    digests: Digests
+    looked: float
+    deadline: float
+
+
+class _Refused(Exception):
+    """No replica of fusion that was asked holds the head of this version any more."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
+        self.version = version
 
 
 def _encode_deadline(request: PredictRequest, reserve: float) -> float:

@@ -27,6 +27,8 @@ PAUSE: Final = 0.5
 # Writes that may wait for a slow Redis; beyond it they are dropped and counted.
 MAX_WRITES: Final = 256
 MAX_CONNECTIONS: Final = 32
+# Of them, so that writes never make a look-up wait for a connection.
+MAX_WRITING: Final = 8
 # Entries live up to a tenth longer than told, so that those written together don't end together.
 TTL_JITTER: Final = 0.1
 
@@ -44,6 +46,7 @@ class Store:
         self._local = LocalStore(settings.cache_lru_bytes)
         self._metrics = metrics
         self._writes: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Semaphore(MAX_WRITING)
         self._failures = 0
         self._paused_until = 0.0
 
@@ -95,7 +98,7 @@ class Store:
             async with asyncio.timeout(READ_TIMEOUT):
                 values = await self._redis.mget(keys)
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed("read", error)
+            self._read_failed(error)
             return {}
         self._failures = 0
         found = {
@@ -107,15 +110,13 @@ class Store:
 
     async def _write(self, entries: dict[str, bytes]) -> None:
         try:
-            async with (
-                asyncio.timeout(WRITE_TIMEOUT),
-                self._redis.pipeline(transaction=False) as pipe,
-            ):
+            async with self._writing, asyncio.timeout(WRITE_TIMEOUT):
+                pipe = self._redis.pipeline(transaction=False)
                 for key, value in entries.items():
                     pipe.set(key, value, px=self._lifetime_ms())
                 await pipe.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed("write", error)
+        except (RedisError, OSError, TimeoutError):
+            self._metrics.cache_errors.labels("write").inc()
 
     def _lifetime_ms(self) -> int:
         # Not a secret: it only spreads the ends of the entries.
@@ -124,13 +125,13 @@ class Store:
     def _resting(self) -> bool:
         return asyncio.get_running_loop().time() < self._paused_until
 
-    def _failed(self, operation: str, error: Exception) -> None:
-        self._metrics.cache_errors.labels(operation).inc()
+    def _read_failed(self, error: Exception) -> None:
+        self._metrics.cache_errors.labels("read").inc()
         self._failures += 1
         if self._failures % PATIENCE == 0:
             self._paused_until = asyncio.get_running_loop().time() + PAUSE
         if self._failures == PATIENCE:
-            log.warning("redis is not answering", operation=operation, error=type(error).__name__)
+            log.warning("redis is not answering", error=type(error).__name__)
 
 
 class LocalStore:

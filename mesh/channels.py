@@ -92,7 +92,9 @@ _ERRORS: Final[dict[grpc.StatusCode, type[MeshError]]] = {
 def error_of(error: grpc.aio.AioRpcError, service: str) -> MeshError:
     """Our error for a call that failed as a whole. The peer's address stays out of the message.
 
-    INVALID_ARGUMENT is ours too: what a caller sent wrongly is refused item by item.
+    INVALID_ARGUMENT is ours too: what a caller sent wrongly is refused item by item. So is a
+    message over a limit, which gRPC reports as if the peer were overloaded.
     """
-    kind = _ERRORS.get(error.code(), MeshError)
+    too_large = "larger than max" in (error.details() or "")
+    kind = MeshError if too_large else _ERRORS.get(error.code(), MeshError)
     return kind(f"{service} answered {error.code().name}")

@@ -19,6 +19,7 @@ from mesh.head import Embeddings, Head, HeadItem, Vector
 from mesh.settings import NodeSettings
 from mesh.statuses import MAX_REQUEST_ID, Context, time_left
 from mesh.telemetry import NodeMetrics
+from mesh.together import together
 from mesh.v1 import fusion_pb2 as pb
 from mesh.v1 import fusion_pb2_grpc as rpc
 
@@ -74,7 +75,7 @@ class FusionService(rpc.FusionServicer):
         start = time.monotonic()
         deadline = start + time_left(context, self._settings.timeout_max)
         try:
-            classifications = await self._classify(request.examples, deadline)
+            classifications = await self._classify(request, deadline)
         except MeshError as error:
             self._metrics.answered(error.code, len(request.examples))
             raise
@@ -83,20 +84,22 @@ class FusionService(rpc.FusionServicer):
         return pb.ClassifyResponse(classifications=classifications)
 
     async def _classify(
-        self, examples: Sequence[pb.Example], deadline: float
+        self, request: pb.ClassifyRequest, deadline: float
     ) -> list[pb.Classification]:
+        examples = request.examples
         if len(examples) > MAX_EXAMPLES:
             raise TooLarge(f"a call takes at most {MAX_EXAMPLES} examples")
-        chosen = [self._choose(_embeddings(example)) for example in examples]
-        rows = await asyncio.gather(*(head.classify(item, deadline) for head, item in chosen))
+        chosen = [self._choose(_embeddings(example), request.version) for example in examples]
+        rows = await together(head.classify(item, deadline) for head, item in chosen)
         return [
             _classification(head.classifier, row)
             for (head, _), row in zip(chosen, rows, strict=True)
         ]
 
-    def _choose(self, embeddings: Embeddings) -> tuple[Head, HeadItem]:
+    def _choose(self, embeddings: Embeddings, version: str) -> tuple[Head, HeadItem]:
         for head in self._heads:
-            if head.understands(embeddings):
+            is_asked_for = version in ("", head.classifier.version)
+            if is_asked_for and head.understands(embeddings):
                 return head, head.item(embeddings)
         raise VersionMismatch("no artifact was trained on exactly these encoder versions")
 

@@ -40,10 +40,12 @@ class TrainedOn(_message.Message):
     def __init__(self, modality: _Optional[_Union[_embedding_pb2.Modality, str]] = ..., version: _Optional[str] = ..., dim: _Optional[int] = ...) -> None: ...
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("examples",)
+    __slots__ = ("examples", "version")
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     examples: _containers.RepeatedCompositeFieldContainer[Example]
-    def __init__(self, examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ...) -> None: ...
+    version: str
+    def __init__(self, examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Example(_message.Message):
     __slots__ = ("embeddings", "request_id")

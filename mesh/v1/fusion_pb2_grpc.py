@@ -60,7 +60,7 @@ class FusionServicer:
 
     def Classify(self, request, context):
         """Classifies many examples; the answer has the examples' length and order.
-        FAILED_PRECONDITION where no artifact was trained on exactly an example's versions.
+        FAILED_PRECONDITION where no artifact, or not the one asked for, was trained on exactly an example's versions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -10,8 +10,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
+from cli.machine import free_ports
 from gateway.clients import EncoderClient, FusionClient
 from gateway.metrics import GatewayMetrics
+from gateway.peer import RETURN_WAIT
 from mesh.channels import message_options, open_channel
 from mesh.embedding import Modality, embedding_to_pb
 from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Unavailable, VersionMismatch
@@ -98,8 +100,10 @@ class Server:
 
 
 @asynccontextmanager
-async def encoder_client(*servers: Server) -> AsyncIterator[EncoderClient]:
-    targets = "ipv4:" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+async def encoder_client(*servers: Server | str) -> AsyncIterator[EncoderClient]:
+    targets = "ipv4:" + ",".join(
+        server if isinstance(server, str) else f"127.0.0.1:{server.port}" for server in servers
+    )
     client = EncoderClient(Modality.TEXT, open_channel(targets, MAX_BODY), GatewayMetrics())
     try:
         yield client
@@ -206,7 +210,7 @@ async def test_a_peer_that_came_back_is_found_again() -> None:
             assert time.monotonic() - started < 3
 
 
-async def test_nobody_there_is_unavailable_at_once() -> None:
+async def test_nobody_there_is_unavailable_soon() -> None:
     """A refused connection does not wait for the deadline."""
     async with Server(EncoderPeer()) as server:
         port = server.port
@@ -216,6 +220,33 @@ async def test_nobody_there_is_unavailable_at_once() -> None:
     with pytest.raises(Unavailable):
         await asyncio.wait_for(client.encode("x", soon(30), "id"), 5)
     await client.close()
+
+
+async def test_a_gap_between_two_replicas_is_waited_for() -> None:
+    """When the last one leaves before the next is found, calls wait for it and none fails."""
+    [port] = free_ports(1)
+    async with Server(EncoderPeer()) as old, encoder_client(f"127.0.0.1:{port}", old) as client:
+        await client.encode("before", soon(), "id")
+        await old.health.set("", NOT_SERVING)
+        calls = [asyncio.ensure_future(client.encode(str(i), soon(), "id")) for i in range(9)]
+        _, waiting = await asyncio.wait(calls, timeout=0.5)
+        assert waiting
+        async with Server(EncoderPeer(), port):
+            await asyncio.gather(*calls)
+
+
+async def test_a_service_that_stays_away_is_waited_for_once() -> None:
+    """Afterwards calls fail at once, until one succeeds."""
+    async with Server(EncoderPeer()) as server, encoder_client(server) as client:
+        await client.encode("before", soon(), "id")
+        await server.__aexit__()
+        with pytest.raises(Unavailable):
+            await client.encode("waits", soon(30), "id")
+        started = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await client.encode("does not", soon(30), "id")
+        assert time.monotonic() - started < RETURN_WAIT
 
 
 async def test_a_late_answer_is_an_expired_deadline() -> None:
@@ -244,7 +275,7 @@ async def test_fusion_is_described_and_its_refusal_understood() -> None:
         assert (head.name, head.version, head.labels) == ("fake", "f1", ("a", "b"))
         assert head.encoders == {Modality.TEXT: "v1"}
         with pytest.raises(VersionMismatch):
-            await client.classify([[embedding(Modality.TEXT)]], soon(), "id")
+            await client.classify("f1", [[embedding(Modality.TEXT)]], soon(), "id")
         await client.close()
 
 

@@ -16,6 +16,7 @@ from tests.fake_models import PATIENCE, VERSION, FakeClassifier
 from tests.running_node import RunningNode, fusion_load, running
 
 TEXT, IMAGE, AUDIO = Modality
+FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 OLD = "sha256:" + "1" * 64
 
 
@@ -50,10 +51,11 @@ def vector(
 
 
 async def classify(
-    node: RunningNode, *examples: list[embedding_pb2.Embedding]
+    node: RunningNode, *examples: list[embedding_pb2.Embedding], version: str = ""
 ) -> list[tuple[str, float]]:
     """The name of the head that answered, and its probability of "many", for each example."""
-    request = pb.ClassifyRequest(examples=[pb.Example(embeddings=e) for e in examples])
+    wire = [pb.Example(embeddings=embeddings) for embeddings in examples]
+    request = pb.ClassifyRequest(examples=wire, version=version)
     stub = fusion_pb2_grpc.FusionStub(node.channel)
     answer = await stub.Classify(request, timeout=PATIENCE)
     return [
@@ -62,10 +64,12 @@ async def classify(
     ]
 
 
-async def refusal(node: RunningNode, *examples: list[embedding_pb2.Embedding]) -> grpc.StatusCode:
+async def refusal(
+    node: RunningNode, *examples: list[embedding_pb2.Embedding], version: str = ""
+) -> grpc.StatusCode:
     """The status of a call that is refused."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await classify(node, *examples)
+        await classify(node, *examples, version=version)
     return caught.value.code()
 
 
@@ -97,6 +101,15 @@ async def test_an_example_is_classified_by_the_head_of_its_versions(node: Runnin
         [vector(IMAGE)],
     ]
     assert await classify(node, *examples) == [("new", 0.3), ("old", 0.6), ("new", 0.3)]
+
+
+async def test_the_head_that_is_asked_for_answers_all_examples(node: RunningNode) -> None:
+    """Though the preferred one understands some of them too; or the call is refused."""
+    both, image = [vector(TEXT, version=OLD), vector(IMAGE)], [vector(IMAGE)]
+    assert [name for name, _ in await classify(node, both, image)] == ["old", "new"]
+    assert [name for name, _ in await classify(node, both, image, version=OLD)] == ["old", "old"]
+    assert await refusal(node, both, image, version=VERSION) is FAILED_PRECONDITION
+    assert await refusal(node, image, version="gone") is FAILED_PRECONDITION
 
 
 async def test_half_precision_is_understood(node: RunningNode) -> None:

@@ -59,7 +59,9 @@ class FakeFusion:
     def __init__(self, *heads: Head) -> None:
         self.heads = heads
         self.error: MeshError | None = None
-        self.calls = 0
+        # Heads that it says it holds, but doesn't.
+        self.refused: set[str] = set()
+        self.versions: list[str] = []
 
     async def describe(self, deadline: float) -> tuple[Head, ...]:
         """Its heads."""
@@ -68,17 +70,24 @@ class FakeFusion:
         return self.heads
 
     async def classify(
-        self, examples: Sequence[Sequence[Embedding]], deadline: float, request_id: str
+        self,
+        version: str,
+        examples: Sequence[Sequence[Embedding]],
+        deadline: float,
+        request_id: str,
     ) -> list[Scores]:
-        """Scores by the number of embeddings, under the head that knows their versions."""
-        self.calls += 1
+        """Scores by the number of embeddings; VersionMismatch where it can't be that head's."""
+        self.versions.append(version)
         if self.error is not None:
             raise self.error
-        return [self._score(example) for example in examples]
+        if version in self.refused:
+            raise VersionMismatch("not here")
+        return [self._score(version, example) for example in examples]
 
-    def _score(self, example: Sequence[Embedding]) -> Scores:
+    def _score(self, version: str, example: Sequence[Embedding]) -> Scores:
         for one in self.heads:
-            if all(one.encoders.get(e.modality) == e.version for e in example):
+            known = all(one.encoders.get(e.modality) == e.version for e in example)
+            if known and one.version == version:
                 joy = 0.3 * len(example)
                 rest = (1 - joy) / 2
                 return Scores(

@@ -11,7 +11,7 @@ from gateway.metrics import GatewayMetrics
 from tests.unit.gateway.fakes import AUDIO, IMAGE, TEXT, FakeStore, embedding, head
 
 DIGESTS = {TEXT: "t", IMAGE: "i", AUDIO: "a"}
-SCORES = Scores("fake", "f1", {"anger": 0.2, "joy": 0.8})
+SCORES = Scores("fake", "f1", {"anger": 0.2, "joy": 0.7, "neutral": 0.1})
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_a_result_comes_back_as_it_was_kept(cache: Cache) -> None:
     cache.keep_result(DIGESTS, result)
     found = await cache.look_up([head("f1")], DIGESTS)
     assert found.result == result
-    assert list(found.result.scores.probabilities) == ["anger", "joy"]
+    assert list(found.result.scores.probabilities) == ["anger", "joy", "neutral"]
 
 
 async def test_another_version_never_sees_the_entry(cache: Cache) -> None:
@@ -103,7 +103,18 @@ async def test_the_head_with_the_most_embeddings_wins(cache: Cache) -> None:
     assert found.embeddings[TEXT].version == "v2"
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\xff\xff\xff", b"[1]", b'{"a":1}', b"null"])
+GARBAGE = (
+    *(b"", b"\xff\xff\xff", b"[1]", b'{"a":1}', b"null", b"[" * 100_000),
+    *(b'["fake","f1",{},[]]', b'["fake","f1",5,[]]'),
+    b'["fake","f1",{"anger":NaN,"joy":0.5,"neutral":0.5},[]]',
+    b'["fake","f1",{"anger":0.5,"joy":0.5,"neutral":0.0},["smell"]]',
+    b'["fake","f9",{"anger":0.5,"joy":0.5,"neutral":0.0},[]]',
+    caching.pack(embedding(IMAGE)),
+    caching.pack(embedding(TEXT, "v2")),
+)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
 async def test_a_value_that_is_none_is_a_miss(
     cache: Cache, store: FakeStore, garbage: bytes
 ) -> None:

@@ -52,7 +52,7 @@ async def test_the_same_request_again_asks_nobody() -> None:
     again = await mesh.classify(**INPUTS)
     assert statuses(again) == ["cached"] * 3
     assert again.probabilities == first.probabilities
-    assert mesh.fusion.calls == 1
+    assert len(mesh.fusion.versions) == 1
     assert all(len(encoder.encoded) == 1 for encoder in mesh.encoders.values())
 
 
@@ -223,3 +223,42 @@ async def test_cached_embeddings_that_encoders_left_behind_are_encoded_anew() ->
     answer = await mesh.classify(text="hello", image=b"png")
     assert statuses(answer) == ["computed", "computed", "absent"]
     assert answer.model_version == "f2"
+
+
+async def test_a_head_that_no_replica_holds_is_given_up() -> None:
+    """Fusion says that it holds a head and refuses it: the request is answered by another."""
+    mesh = FakeMesh(head("f2", text="v2"), head("f1"))
+    await mesh.classify(text="hello")
+    mesh.fusion.refused = {"f1"}
+    mesh.encoders[TEXT].version = "v2"
+    answer = await mesh.classify(text="hello", image=b"png")
+    assert answer.model_version == "f2"
+    assert not answer.degraded
+
+
+async def test_fusion_that_refuses_all_its_heads_is_a_version_mismatch() -> None:
+    """There is no answer, and no endless asking either."""
+    mesh = FakeMesh(head("f2"), head("f1"))
+    mesh.fusion.refused = {"f1", "f2"}
+    with pytest.raises(VersionMismatch):
+        await mesh.classify(text="hello")
+
+
+async def test_cached_embeddings_that_fit_are_never_encoded_again() -> None:
+    """Also while fusion prefers a new head and the encoders are still the old ones."""
+    mesh = FakeMesh(head("f2", text="v2"), head("f1"))
+    await mesh.classify(text="hello")
+    mesh.encoders[TEXT].error = Unavailable("gone")
+    answer = await mesh.classify(text="hello", image=b"png")
+    assert statuses(answer) == ["cached", "computed", "absent"]
+    assert answer.model_version == "f1"
+    assert not answer.degraded
+
+
+async def test_an_explanation_compares_answers_of_one_head() -> None:
+    """Though another head would be preferred for what is left without a modality."""
+    mesh = FakeMesh(head("f2", text="v2"), head("f1"))
+    answer = await mesh.classify(explain=True, text="hello", image=b"png")
+    assert answer.model_version == "f1"
+    assert mesh.fusion.versions == ["f1"]
+    assert answer.modalities[TEXT].contribution == pytest.approx(0.3)

@@ -30,12 +30,6 @@ class FakeRedis:
     def pipeline(self, transaction: bool) -> "FakeRedis":
         return self
 
-    async def __aenter__(self) -> "FakeRedis":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
     def set(self, key: str, value: bytes, px: int) -> None:
         self.entries[key] = value
         self.lifetimes_ms.append(px)
@@ -137,6 +131,20 @@ async def test_redis_that_came_back_gives_hits_again(
     for _ in range(storing.PATIENCE):
         await store.get(["a"])
     redis.error = None
+    assert await store.get(["a"]) == {"a": b"1"}
+
+
+async def test_writes_that_fail_leave_look_ups_alone(
+    redis: FakeRedis, metrics: GatewayMetrics
+) -> None:
+    """Only look-ups decide whether Redis is left alone for a while."""
+    store = open_store(redis, metrics)
+    redis.error = RedisConnectionError("no room")
+    for index in range(2 * storing.PATIENCE):
+        store.put({str(index): b""})
+    await store.close()
+    redis.error = None
+    redis.entries["a"] = b"1"
     assert await store.get(["a"]) == {"a": b"1"}
 
 
