@@ -68,7 +68,7 @@ def explained(
 
     `without` holds the scores without each of `embeddings`, in their order; none for a single one.
     """
-    label = top(scores)
+    label = top(scores.probabilities)
     contributions = {
         modality: scores.probabilities[label] - left_out.probabilities[label]
         for modality, left_out in zip(embeddings, without, strict=False)
@@ -91,6 +91,6 @@ def prediction(scores: Scores, reports: Reports, timing_ms: TimingMs) -> Predict
     )
 
 
-def top(scores: Scores) -> str:
+def top(probabilities: Mapping[str, float]) -> str:
     """The label of the highest probability; the first of equals."""
-    return max(scores.probabilities, key=scores.probabilities.__getitem__)
+    return max(probabilities, key=probabilities.__getitem__)

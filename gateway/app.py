@@ -83,7 +83,9 @@ def _add_predict(app: Flask, parts: Parts) -> None:
             request.args, request.headers.get(schema.TIMEOUT_HEADER), settings
         )
         read = schema.find_reader(
-            request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", "")
+            request.headers.get("Content-Type", ""),
+            request.headers.get("Content-Encoding", ""),
+            settings,
         )
         deadline = g.arrived + options.timeout
         with admission.admit(g.body.size or 0) as reservation:

@@ -41,7 +41,7 @@ def follow_exchanges(
         if g.body.late:
             response = _to_late_body(response)
         seconds = time.monotonic() - g.arrived
-        if request.path == "/predict":
+        if (request.method, request.path) == ("POST", "/predict"):
             metrics.requests.labels(str(response.status_code)).inc()
             metrics.stage_seconds.labels("total").observe(seconds)
         log.info(

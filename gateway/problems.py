@@ -1,6 +1,7 @@
 """Every error as `application/problem+json` (RFC 9457): the one place where errors become answers.
 
-What went wrong on our side is never told: the log says it.
+What went wrong on our side is never told: the log says it. The messages of MeshErrors are our own
+and hold nothing of what was sent; those of other errors may, so they are not logged.
 """
 
 import structlog
@@ -31,6 +32,8 @@ def problem(status: int, title: str, detail: str, field: str | None = None) -> R
 
 
 def _of_mesh(error: MeshError) -> Response:
+    if not isinstance(error, InputError):
+        log.warning("mesh_error", code=error.code, status=error.http_status, message=error.message)
     if error.http_status == MeshError.http_status:
         return _unexpected(error)
     field = error.field if isinstance(error, InputError) else None

@@ -7,6 +7,7 @@ from typing import Any, Final
 from werkzeug.datastructures import MultiDict
 from werkzeug.http import parse_options_header
 
+from gateway.answers import top
 from gateway.contract import ModalityReport, Prediction
 from gateway.fields import shown
 from gateway.json_form import read_json
@@ -18,7 +19,7 @@ from mesh.settings import GatewaySettings, InputLimits
 TIMEOUT_HEADER: Final = "X-Request-Timeout"
 
 Inputs = dict[Modality, str | bytes]
-Reader = Callable[[bytes, Mapping[str, str]], Inputs]
+Reader = Callable[[bytes, Mapping[str, str], InputLimits], Inputs]
 
 _READERS: Final[Mapping[str, Reader]] = {
     "multipart/form-data": read_multipart,
@@ -69,7 +70,9 @@ def _timeout(value: str | None, settings: GatewaySettings) -> float:
     return seconds
 
 
-def find_reader(content_type: str, content_encoding: str) -> Callable[[bytes], Inputs]:
+def find_reader(
+    content_type: str, content_encoding: str, limits: InputLimits
+) -> Callable[[bytes], Inputs]:
     """The function that reads such a body. Raises UnsupportedFormat."""
     media_type, options = parse_options_header(content_type)
     if media_type.lower() not in _READERS:
@@ -77,7 +80,7 @@ def find_reader(content_type: str, content_encoding: str) -> Callable[[bytes], I
     if content_encoding.lower() not in ("", "identity"):
         raise UnsupportedFormat("the body has to be sent as it is", "Content-Encoding")
     reader = _READERS[media_type.lower()]
-    return lambda body: reader(body, options)
+    return lambda body: reader(body, options, limits)
 
 
 def check_inputs(inputs: Inputs, limits: InputLimits) -> Inputs:
@@ -112,7 +115,7 @@ def answer(
 ) -> dict[str, Any]:
     """The body of a 200; `seconds` is how long the whole request took."""
     labels = list(prediction.probabilities)
-    label = max(labels, key=prediction.probabilities.__getitem__)
+    label = top(prediction.probabilities)
     return {
         "prediction": label,
         "index": labels.index(label),

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from multiprocessing import connection, parent_process
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
 
+import structlog
 from flask import Flask
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
@@ -45,6 +47,9 @@ LARGE_BLOCK: Final = 256 * 1024
 
 # Makes the application in the worker, and on leaving closes what it stands on.
 Wiring = Callable[[GatewaySettings, Callable[[], bool]], AbstractContextManager[Flask]]
+
+
+log = structlog.stdlib.get_logger("gateway")
 
 
 def threads(settings: GatewaySettings) -> int:
@@ -119,8 +124,13 @@ def _work(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _give_memory_back()
-    with wiring(settings, lambda: draining.value) as app:
-        MPServer._spawn_wsgi_worker(worker_id, name, lambda: app, *rest)
+    try:
+        with wiring(settings, lambda: draining.value) as app:
+            MPServer._spawn_wsgi_worker(worker_id, name, lambda: app, *rest)
+    except Exception:
+        # multiprocessing would print it over many lines, which are no JSON.
+        log.critical("worker_failed", exc_info=True)
+        sys.exit(1)
 
 
 def _give_memory_back() -> None:

@@ -153,6 +153,13 @@ def test_a_body_that_stalls_is_504_and_holds_nothing(gateway: GatewayProcess) ->
     assert gateway.worker.num_threads() <= threads + MAX_IN_FLIGHT
 
 
+def test_a_silent_body_does_not_keep_its_place_for_all_its_time(gateway: GatewayProcess) -> None:
+    """Clients that ask for a minute and send nothing are answered far earlier."""
+    assert {answer.status for answer in stall(gateway, MAX_IN_FLIGHT, 60)} == {504}
+    assert gateway.metric("mesh_in_flight") == 0
+    assert gateway.say("hi").status == 200
+
+
 def test_a_late_body_that_ends_after_all_has_a_whole_answer(gateway: GatewayProcess) -> None:
     """A client that is only slow gets the last byte of its 504, too."""
     with gateway.send(head("Content-Length: 20", "X-Request-Timeout: 0.2")) as connection:

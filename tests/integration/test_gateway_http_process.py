@@ -1,8 +1,11 @@
 """The life of the gateway's process: start, signals, draining under load, and sudden ends."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +23,14 @@ from tests.gateway_harness import (
 )
 
 CLIENTS = 12
+NO_MESH = """
+from gateway.__main__ import main
+
+async def fail(settings, metrics):
+    raise OSError("no mesh here")
+
+main(fail)
+"""
 
 
 @pytest.fixture
@@ -63,6 +74,23 @@ def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     process.start()
     assert process.wait() == 1
     assert "MESH_MAX_IN_FLIGHT_BYTES" in log.read_text()
+
+
+def test_a_mesh_that_can_not_be_opened_is_one_line_of_the_log() -> None:
+    """The worker says why as JSON, with no bare traceback, and the process exits with 1."""
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_MESH],
+        env=os.environ | {"MESH_HTTP_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=STOP_WAIT,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    [line] = [line for line in lines if line["event"] == "worker_failed"]
+    assert line["level"] == "critical"
+    assert "OSError: no mesh here" in line["exception"]
 
 
 def test_a_worker_that_dies_ends_the_process(gateway: GatewayProcess) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import structlog
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
 
 from gateway.contract import Failure, ModalityReport, PredictRequest
 from mesh.embedding import Modality
@@ -26,11 +28,13 @@ TEXT, IMAGE, AUDIO = Modality
 
 
 def form(**fields: Any) -> dict[str, Any]:
-    return {"data": fields, "content_type": "multipart/form-data"}
+    # Werkzeug's own boundaries now and then have more than the 70 characters that are allowed.
+    boundary, data = encode_multipart(fields, "limit")
+    return {"data": data, "content_type": f"multipart/form-data; boundary={boundary}"}
 
 
-def file(data: bytes, name: str = "file") -> tuple[io.BytesIO, str]:
-    return io.BytesIO(data), name
+def file(data: bytes, name: str = "file") -> FileStorage:
+    return FileStorage(io.BytesIO(data), name)
 
 
 def raw(body: bytes, content_type: str = "application/json") -> dict[str, Any]:
@@ -261,10 +265,9 @@ def test_overload_of_the_mesh_says_when_to_come_again(web: Web) -> None:
     assert (response.status_code, response.headers["Retry-After"]) == (429, "1")
 
 
-@pytest.mark.parametrize("error", [ValueError("hi is secret"), MeshError("hi is secret")])
-def test_what_nobody_expected_is_500_and_says_nothing(web: Web, error: Exception) -> None:
+def test_what_nobody_expected_is_500_and_says_nothing(web: Web) -> None:
     """The log has the place, the answer has nothing, and the user's words are in neither."""
-    web.classifier.error = error
+    web.classifier.error = ValueError("hi is secret")
     with structlog.testing.capture_logs() as logs:
         response = web.say("hi is secret")
     assert response.status_code == 500

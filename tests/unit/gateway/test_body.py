@@ -122,6 +122,46 @@ def test_a_body_that_stalls_is_late_and_its_answer_lacks_a_byte(bodies: Bodies) 
     streams[1].ended.set()
 
 
+def test_a_silent_body_is_late_long_before_its_deadline(
+    bodies: Bodies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it never began or fell silent, with or without a length; a slow one has its time."""
+    monkeypatch.setattr(module, "SILENCE", 0.2)
+    for stream in (Stalled(), Stalled(bytes(module.FIRST_CHUNK))):
+        for size in (None, LIMIT):
+            body = open_body(bodies, stream, size)
+            with pytest.raises(DeadlineExpired, match="nothing of the body came"):
+                read(body, 15)
+            assert body.late
+        stream.ended.set()
+    slow = Slow(bytes(5 * module.FIRST_CHUNK), 0.1)
+    assert len(read(open_body(bodies, slow))) == 5 * module.FIRST_CHUNK
+
+
+class Metered(io.BytesIO):
+    """Notes how much each read asks for, and is as fast or slow as its bytes are many."""
+
+    def __init__(self, data: bytes, bytes_a_second: float) -> None:
+        super().__init__(data)
+        self.rate = bytes_a_second
+        self.asked: list[int] = []
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.asked.append(size or 0)
+        data = super().read(size)
+        time.sleep(len(data) / self.rate)
+        return data
+
+
+def test_a_slow_body_is_read_in_small_chunks(bodies: Bodies) -> None:
+    """So that it is never taken for a silent one, and a fast one in large ones."""
+    slow, fast = Metered(bytes(20_000), 30_000), Metered(bytes(LIMIT), 1e9)
+    for stream in (slow, fast):
+        read(open_body(bodies, stream))
+    assert set(slow.asked) == {module.FIRST_CHUNK}
+    assert fast.asked[:6] == [4096, 8192, 16384, 32768, 65536, 65536]
+
+
 def test_a_refused_body_is_discarded_to_its_end(bodies: Bodies) -> None:
     """An ordinary client reads no answer before it has sent all."""
     stream = io.BytesIO(bytes(3 * LIMIT))
@@ -148,8 +188,8 @@ def test_discarding_goes_on_while_something_comes(
 ) -> None:
     """A slow client is waited for as long as it sends, a silent one is not."""
     monkeypatch.setattr(module, "DISCARD_PAUSE", 0.2)
-    slow = Slow(bytes(LIMIT), 0.1)
-    assert open_body(bodies, slow, LIMIT).discard()
+    size = 4 * module.FIRST_CHUNK
+    assert open_body(bodies, Slow(bytes(size), 0.1), size).discard()
     silent = Stalled(bytes(module.CHUNK))
     body = open_body(bodies, silent, LIMIT)
     assert not body.discard()

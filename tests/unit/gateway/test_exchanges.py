@@ -54,6 +54,16 @@ def test_ids_do_not_leak_into_the_next_request(web: Web) -> None:
     assert logs[0]["request_id"] != "first"
 
 
+def test_only_answers_to_the_question_itself_are_counted(web: Web) -> None:
+    """Another method on its path is no request to classify, and takes no time of one."""
+    for method in ("GET", "PUT", "OPTIONS"):
+        assert web.ask(method, "/predict").status_code == 405
+    web.say("hi")
+    assert web.counted("mesh_requests_total", code="405") == 0
+    assert web.counted("mesh_requests_total", code="200") == 1
+    assert web.counted("mesh_stage_seconds_count", stage="total") == 1
+
+
 def test_what_is_refused_unread_is_discarded(web: Web) -> None:
     """The connection can be kept then."""
     response = web.ask("POST", "/nowhere", data=bytes(10_000))
