@@ -11,11 +11,13 @@ block the loop.
 """
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
@@ -64,11 +66,20 @@ class _Entry(Generic[I, R]):
     since: float = field(default_factory=time.monotonic)
     # Holds errors as results: a future's exception that nobody fetches would be logged as a leak.
     outcome: asyncio.Future[R | MeshError] = field(default_factory=asyncio.Future)
+    # The caller's, so that a line about its item bears its request id.
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
     def settle(self, outcome: R | MeshError) -> None:
         """Answer the caller, unless it was answered or has left."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with what the model threw; what is none of our errors is for the log alone."""
+        if not isinstance(error, MeshError):
+            self.context.run(log.error, "item_failed", exc_info=error)
+            error = MeshError("the model failed on this item")
+        self.settle(error)
 
 
 class Batcher(Generic[I, R]):
@@ -191,41 +202,49 @@ class Batcher(Generic[I, R]):
     async def _run(
         self, batch: list[_Entry[I, R]], worker: Worker[I, R], thread: ThreadPoolExecutor
     ) -> None:
-        started = time.monotonic()
-        items = [entry.item for entry in batch]
+        """Run a batch; where it fails, its items one by one, so that only the broken ones fail."""
+        run = partial(self._run_once, worker, thread)
         try:
-            outcomes = await asyncio.get_running_loop().run_in_executor(
-                thread, _outcomes, worker, items
-            )
-            self._observer.ran(len(batch), time.monotonic() - started)
-            for entry, outcome in zip(batch, outcomes, strict=True):
-                entry.settle(outcome)
+            if (error := await run(batch)) and len(batch) == 1:
+                batch[0].fail(error)
+            elif error:
+                log.warning("batch_failed", items=len(batch), exc_info=error)
+                for entry in batch:
+                    if self._still_wanted(entry) and (error := await run([entry])):
+                        entry.fail(error)
         except Exception:
             log.exception("batch_lost")  # The worker goes on.
         finally:
             for entry in batch:  # Whatever happened, nobody is left waiting.
                 entry.settle(Unavailable("this node stopped before the model was done"))
 
+    async def _run_once(
+        self, worker: Worker[I, R], thread: ThreadPoolExecutor, batch: list[_Entry[I, R]]
+    ) -> BaseException | None:
+        """Answer a batch's callers, or give the error that all of them failed with."""
+        started = time.monotonic()
+        loop, items = asyncio.get_running_loop(), [entry.item for entry in batch]
+        results = await loop.run_in_executor(thread, _results_or_error, worker, items)
+        self._observer.ran(len(batch), time.monotonic() - started)
+        if isinstance(results, BaseException):
+            return results
+        for entry, result in zip(batch, results, strict=True):
+            entry.settle(result)
+        return None
 
-def _outcomes(worker: Worker[I, R], items: Sequence[I]) -> Sequence[R | MeshError]:
-    """Run a batch; where it fails, its items one by one, so that only the broken ones fail.
+    def _still_wanted(self, entry: _Entry[I, R]) -> bool:
+        """Whether its caller waits and it is in time, also where its timer has not run yet."""
+        if entry.deadline <= time.monotonic():
+            self._expire(entry)
+        return not entry.outcome.done()
 
-    Never raises: whatever a model throws, even SystemExit, must not end the worker.
-    """
+
+def _results_or_error(worker: Worker[I, R], items: Sequence[I]) -> Sequence[R] | BaseException:
+    """Run a batch on a thread. Never raises: even a model's SystemExit must not end the worker."""
     try:
         results = worker(items)
         if len(results) != len(items):
             raise MeshError(f"the model gave {len(results)} results for {len(items)} items")
     except BaseException as error:
-        if len(items) > 1:
-            log.warning("batch_failed", items=len(items), exc_info=error)
-            return [outcome for item in items for outcome in _outcomes(worker, [item])]
-        return [_as_mesh_error(error)]
-    return results
-
-
-def _as_mesh_error(error: BaseException) -> MeshError:
-    if isinstance(error, MeshError):
         return error
-    log.error("item_failed", exc_info=error)
-    return MeshError("the model failed on this item")
+    return results

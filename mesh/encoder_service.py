@@ -4,7 +4,6 @@ What becomes of an item is in its own Result, so that one bad item never fails i
 call fails as a whole only where the node is stopping: then gRPC tries it at another one.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from mesh.item_encoder import ItemEncoder
 from mesh.settings import NodeSettings
 from mesh.statuses import MAX_REQUEST_ID, Context, time_left
 from mesh.telemetry import NodeMetrics
+from mesh.together import together
 from mesh.v1 import encoder_pb2 as pb
 from mesh.v1 import encoder_pb2_grpc as rpc
 
@@ -94,7 +94,7 @@ class EncoderService(rpc.EncoderServicer):
         latest = start + time_left(context, self._settings.timeout_max)
         with self._holding(request.ByteSize()) as fits:
             answer = partial(self._answer, start=start, latest=latest, fits=fits)
-            results = await asyncio.gather(*map(answer, request.items))
+            results = await together(map(answer, request.items))
         _log_call(request, results, time.monotonic() - start)
         return pb.EncodeResponse(results=results)
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mesh.errors import MeshError
 from mesh.settings import NodeSettings
 
 Inputs = Mapping[str, torch.Tensor]
@@ -22,6 +23,10 @@ Engine = Callable[[Inputs], npt.NDArray[np.float32]]
 EngineBuilder = Callable[[torch.nn.Module, Inputs], Engine]
 
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class DeviceMissing(MeshError):
+    """torch can't compute on one of MESH_DEVICES. The node must not start."""
 
 
 def torch_engine(
@@ -56,9 +61,22 @@ def engine_class(settings: NodeSettings) -> str:
 
 
 def engine_builders(settings: NodeSettings) -> list[EngineBuilder]:
-    """One builder for each of MESH_DEVICES. Sets the threads of this process (MESH_THREADS)."""
+    """One builder for each of MESH_DEVICES. Sets the threads of this process (MESH_THREADS).
+
+    Raises DeviceMissing where one can't be used.
+    """
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
     build = _BUILDERS["torch" if settings.engine == "auto" else settings.engine]
     dtype = _DTYPES["float32" if settings.dtype == "auto" else settings.dtype]
     devices = [device.strip() for device in settings.devices.split(",")]
+    for device in devices:
+        _try(device)
     return [partial(build, device=device, dtype=dtype) for device in devices]
+
+
+def _try(device: str) -> None:
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # The latter where torch has no such backend.
+        reason = str(error).partition("\n")[0]
+        raise DeviceMissing(f"MESH_DEVICES: {device!r} can't be used: {reason}") from error

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from mesh.artifact import Artifact
+from mesh.artifact import Artifact, ArtifactError
 from mesh.classifying import Classifier, Example
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Raw
-from mesh.errors import MeshError
 
 EMBEDDINGS: Final = "embeddings"
 PROBABILITIES: Final = "probabilities"
@@ -23,7 +22,7 @@ PROBABILITIES: Final = "probabilities"
 Vectors = npt.NDArray[np.float32]
 
 
-class GoldenMismatch(MeshError):
+class GoldenMismatch(ArtifactError):
     """A model computes something else than its artifact says. The node must not serve it."""
 
 

@@ -30,14 +30,16 @@ def load_encoder(
 ) -> EncoderService:
     """An encoder on each of MESH_DEVICES, from `folder` of MESH_MODEL, warm and checked.
 
-    Raises ArtifactError or GoldenMismatch.
+    Raises ArtifactError whatever is wrong in an artifact, and DeviceMissing.
     """
+    builders = engine_builders(settings)
     artifact = Artifact.open(Path(settings.model) / folder)
-    encoders = [load(artifact, builder, settings) for builder in engine_builders(settings)]
-    for encoder in encoders:
-        encoder.forward([encoder.preprocess(encoder.example)])
-        least = check_encoder(encoder, artifact, engine_class(settings))
-        log.info("golden_examples_hold", least_cosine=round(least, 6), version=artifact.version)
+    with artifact.blamed():
+        encoders = [load(artifact, builder, settings) for builder in builders]
+        for encoder in encoders:
+            encoder.forward([encoder.preprocess(encoder.example)])
+            least = check_encoder(encoder, artifact, engine_class(settings))
+            log.info("golden_examples_hold", least_cosine=round(least, 6), version=artifact.version)
     return EncoderService(encoders, settings, metrics)
 
 
@@ -46,7 +48,7 @@ def load_fusion(
 ) -> FusionService:
     """A head for each of MESH_MODEL's folders, preferred first, warm and checked.
 
-    Raises ArtifactError or GoldenMismatch.
+    Raises ArtifactError whatever is wrong in an artifact, and DeviceMissing.
     """
     folders = [Path(model.strip()) / "fusion" for model in settings.model.split(",")]
     heads = [_load_head(Artifact.open(folder), settings, load) for folder in folders]
@@ -56,8 +58,10 @@ def load_fusion(
 def _load_head(
     artifact: Artifact, settings: NodeSettings, load: LoadClassifier
 ) -> list[Classifier]:
-    replicas = [load(artifact, builder) for builder in engine_builders(settings)]
-    for replica in replicas:  # The golden examples also warm it up.
-        least = check_classifier(replica, artifact, engine_class(settings))
-        log.info("golden_examples_hold", least_cosine=round(least, 6), version=artifact.version)
+    builders = engine_builders(settings)
+    with artifact.blamed():
+        replicas = [load(artifact, builder) for builder in builders]
+        for replica in replicas:  # The golden examples also warm it up.
+            least = check_classifier(replica, artifact, engine_class(settings))
+            log.info("golden_examples_hold", least_cosine=round(least, 6), version=artifact.version)
     return replicas

@@ -4,15 +4,19 @@
     -> SIGTERM -> NOT_SERVING and not ready, but still serving -> drain -> end
 
 A node that can't be made ready logs why and ends with exit code 1; one that was told to stop ends
-with 0.
+with 0. It ends also while a thread is stuck in a decoder or in the model.
 """
 
 import asyncio
+import logging
+import os
 import socket
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import structlog
 import uvicorn
@@ -48,13 +52,20 @@ class Service(GrpcService, Protocol):
 Load = Callable[[NodeSettings, NodeMetrics], Service]
 
 
-def serve(name: str, settings: NodeSettings, load: Load) -> None:
-    """Run a node until SIGTERM or SIGINT; SystemExit(1) where it can't become ready."""
+def serve(name: str, settings: NodeSettings, load: Load) -> NoReturn:
+    """Run a node until SIGTERM or SIGINT, then end the process: with 1 where the node failed."""
     configure_logging(name, settings.log_level)
     node = Node(settings, load)
     asyncio.run(node.run())
-    if node.state == "failed":
-        raise SystemExit(1)
+    _end(1 if node.state == "failed" else 0)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: Python itself would wait for every thread, and a stuck one may take hours."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Node:
@@ -110,22 +121,28 @@ class Node:
 
     async def _serve(self, service: Service) -> None:
         service.start()
+        grace = self._settings.drain
         try:
             server = GrpcServer(self._settings, service)
             self.info.update(service.info(), grpc_port=await server.start())
             self._change("ready")
             self.ready.set()
             await self._told_to_stop.wait()
-            await self._drain(server)
+            grace = await self._drain(server)
         finally:
-            await service.close(self._settings.drain)
+            await service.close(grace)
 
-    async def _drain(self, server: GrpcServer) -> None:
-        """Send clients away while serving on, and only then refuse: so no call is lost."""
+    async def _drain(self, server: GrpcServer) -> float:
+        """Send clients away while serving on, and only then refuse: so no call is lost.
+
+        What is left of MESH_DRAIN's seconds.
+        """
         self._change("draining")
         await server.leave()
         await asyncio.sleep(self._settings.drain_delay)
+        deadline = time.monotonic() + self._settings.drain
         await server.stop(self._settings.drain)
+        return max(0.0, deadline - time.monotonic())
 
     def _change(self, state: str) -> None:
         self.state = state

@@ -3,9 +3,11 @@
 A value that can't be used ends the process at its start, with a message that names the variable.
 """
 
-from typing import Annotated, Literal, TypeVar
+import re
+from typing import Annotated, Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,6 +18,36 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+# gRPC takes any other text for a name, too, and asks DNS for it, at every call and in vain.
+TARGET: Final = re.compile(
+    r"""
+    (dns:(//[^/,]*/)?)? ([\w.-]+ | \[[\w:.%]+\]) :\d+
+    | ipv4: [\d.]+:\d+ (, [\d.]+:\d+)*
+    | ipv6: \[[\w:.%]+\]:\d+ (, \[[\w:.%]+\]:\d+)*
+    | unix(-abstract)?: [^,]+
+    """,
+    re.VERBOSE,
+)
+
+
+def _check_target(value: str) -> str:
+    ports = [] if value.startswith("unix") else re.findall(r":(\d+)(?=,|$)", value)
+    if not TARGET.fullmatch(value) or any(int(port) > 65535 for port in ports):
+        raise ValueError("should be host:port, dns:, ipv4:, ipv6: or unix:; a list needs ipv4:")
+    return value
+
+
+def _check_redis_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("redis", "rediss", "unix") or "://" not in value:
+        raise ValueError("should begin with redis://, rediss:// or unix://")
+    _ = url.port  # Raises ValueError where it is none.
+    return value
+
+
+Target = Annotated[str, AfterValidator(_check_target)]
+RedisUrl = Annotated[str, AfterValidator(_check_redis_url)]
 
 
 class InputLimits(BaseSettings):
@@ -64,11 +96,11 @@ class GatewaySettings(ProcessSettings):
     """What the gateway has. Targets are gRPC names: `dns:///host:port` or `ipv4:addr:port,...`."""
 
     http_port: Port = 8000
-    text_encoder_targets: str = "127.0.0.1:50051"
-    vision_encoder_targets: str = "127.0.0.1:50052"
-    audio_encoder_targets: str = "127.0.0.1:50053"
-    fusion_targets: str = "127.0.0.1:50054"
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    text_encoder_targets: Target = "127.0.0.1:50051"
+    vision_encoder_targets: Target = "127.0.0.1:50052"
+    audio_encoder_targets: Target = "127.0.0.1:50053"
+    fusion_targets: Target = "127.0.0.1:50054"
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     timeout: Seconds = 10.0
     fusion_reserve: Delay = 0.05
     max_in_flight: Count = 64

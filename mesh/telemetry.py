@@ -7,6 +7,7 @@ holds what a user sent: log sizes, codes and ids, not content.
 
 import logging
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,7 +27,8 @@ SECONDS_BUCKETS: Final = (
 def configure_logging(service: str, level: str) -> None:
     """Write every log line of this process to stdout as JSON, from `level` ("info") up.
 
-    Replaces the root logger's handlers. An exception that nobody catches becomes a line as well.
+    Replaces the root logger's handlers. An exception that nobody catches, on any thread, becomes a
+    line as well.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -47,6 +49,7 @@ def configure_logging(service: str, level: str) -> None:
     )
     _route_standard_logging(shared, level)
     sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_on_thread
 
 
 def _route_standard_logging(shared: list[Processor], level: str) -> None:
@@ -76,10 +79,15 @@ class _NameOf:
 
 
 def _log_uncaught(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
 ) -> None:
     log = structlog.stdlib.get_logger("uncaught")
     log.critical("uncaught_exception", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_on_thread(uncaught: threading.ExceptHookArgs) -> None:
+    if uncaught.exc_type is not SystemExit:  # That ends the thread, and nothing is wrong.
+        _log_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
 
 
 def origin(error: BaseException) -> list[str]:

@@ -42,17 +42,16 @@ class AudioEncoder:
 
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
-        """Build the artifact's model; ArtifactError where it can't be."""
-        with artifact.blamed():
-            config = artifact.config
-            architecture = ARCHITECTURES[config["architecture"]]
-            model = architecture.build(config["model"])
-            model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
-            preprocess = AudioPreprocessor(
-                AudioConfig(**config["preprocess"]),
-                limits.max_audio_bytes,
-                limits.max_audio_seconds,
-            )
+        """Build the artifact's model."""
+        config = artifact.config
+        architecture = ARCHITECTURES[config["architecture"]]
+        model = architecture.build(config["model"])
+        model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+        preprocess = AudioPreprocessor(
+            AudioConfig(**config["preprocess"]),
+            limits.max_audio_bytes,
+            limits.max_audio_seconds,
+        )
         return cls(
             version=artifact.version,
             dim=model.dim,

@@ -37,17 +37,16 @@ class TextEncoder:
 
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
-        """Build the artifact's model and tokenizer; ArtifactError where it can't be."""
-        with artifact.blamed():
-            config = artifact.config
-            architecture = ARCHITECTURES[config["architecture"]]
-            model = architecture.build(config["model"])
-            model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
-            preprocess = TextPreprocessor(
-                TextConfig(**config["preprocess"]),
-                artifact.file("tokenizer"),
-                limits.max_text_chars,
-            )
+        """Build the artifact's model and tokenizer."""
+        config = artifact.config
+        architecture = ARCHITECTURES[config["architecture"]]
+        model = architecture.build(config["model"])
+        model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+        preprocess = TextPreprocessor(
+            TextConfig(**config["preprocess"]),
+            artifact.file("tokenizer"),
+            limits.max_text_chars,
+        )
         return cls(
             version=artifact.version,
             dim=model.dim,

@@ -37,15 +37,14 @@ class VisionEncoder:
 
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
-        """Build the artifact's model; ArtifactError where it can't be."""
-        with artifact.blamed():
-            config = artifact.config
-            architecture = ARCHITECTURES[config["architecture"]]
-            model = architecture.build(config["model"])
-            model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
-            preprocess = ImagePreprocessor(
-                ImageConfig(**config["preprocess"]), limits.max_image_bytes, limits.max_image_pixels
-            )
+        """Build the artifact's model."""
+        config = artifact.config
+        architecture = ARCHITECTURES[config["architecture"]]
+        model = architecture.build(config["model"])
+        model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+        preprocess = ImagePreprocessor(
+            ImageConfig(**config["preprocess"]), limits.max_image_bytes, limits.max_image_pixels
+        )
         return cls(
             version=artifact.version,
             dim=model.dim,

@@ -27,6 +27,11 @@ SIGNATURES: Final = {
     "BMP": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00", re.DOTALL),
 }
 
+# Each scan of a progressive JPEG goes over all its pixels again and may take only some 60 bytes, so
+# a file of many would be decoded for hours. Encoders write about ten; a preview inside has its own.
+SCAN: Final = b"\xff\xda"
+MAX_SCANS: Final = 100
+
 # The last chunk of a PNG, without which Pillow still takes it.
 PNG_END: Final = b"IEND\xaeB`\x82"
 
@@ -110,6 +115,8 @@ class ImagePreprocessor:
         return {"pixels": self._normalize(torch.stack([item.pixels for item in items]))}
 
     def _decode(self, data: bytes, kind: str) -> Image.Image:
+        if kind == "JPEG" and data.count(SCAN) > MAX_SCANS:
+            raise InvalidInput(f"the JPEG image has more than {MAX_SCANS} scans")
         try:
             with Image.open(BytesIO(data), formats=[kind]) as image:
                 self._check_pixels(image)
@@ -119,7 +126,7 @@ class ImagePreprocessor:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise TooLarge(f"the image has more pixels than {self.max_pixels}") from error
         except Exception as error:  # Pillow's parsers raise whatever they stumble over.
-            raise InvalidInput(f"the {kind} image is cut off or broken: {error}") from error
+            raise InvalidInput(f"the {kind} image is cut off or broken") from error
         if kind == "PNG" and PNG_END not in data:
             raise InvalidInput("the PNG image is cut off")
         return square

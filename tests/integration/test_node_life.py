@@ -21,6 +21,39 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 REQUEST = pb.EncodeRequest(items=[pb.Item(text="hello", timeout=PATIENCE, request_id="item-7")])
 
 
+class Unhurried:
+    """A service whose one method never ends; keeps what grace it is given to close."""
+
+    grpc_name = "tests.Unhurried"
+
+    def __init__(self) -> None:
+        self.called = asyncio.Event()
+        self.graces: list[float] = []
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the method."""
+        methods = {"Wait": grpc.unary_unary_rpc_method_handler(self._wait)}
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(self.grpc_name, methods),)
+        )
+
+    async def _wait(self, request: bytes, context: object) -> bytes:
+        self.called.set()
+        await asyncio.Event().wait()
+        return request
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self, grace: float) -> None:
+        """Keep the grace."""
+        self.graces.append(grace)
+
+    def info(self) -> dict[str, str]:
+        """Nothing to tell."""
+        return {}
+
+
 class TestReady:
     """While it serves."""
 
@@ -116,3 +149,15 @@ class TestEnd:
             with pytest.raises(grpc.aio.AioRpcError):
                 await call
             encoder.gate.open()
+
+    async def test_serving_and_closing_share_one_grace(self) -> None:
+        """What gRPC waited for is no longer left to the service."""
+        service = Unhurried()
+        async with running(lambda settings, metrics: service, drain=0.5) as node:
+            call = node.channel.unary_unary(f"/{service.grpc_name}/Wait")(b"")
+            await service.called.wait()
+            node.node.stop()
+            await asyncio.wait_for(node.task, PATIENCE)
+            assert service.graces == [0.0]
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call

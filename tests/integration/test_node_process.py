@@ -47,6 +47,20 @@ class TestProcess:
             assert await node.end() == 0
             assert [line["event"] for line in node.logs][-2:] == ["draining", "stopped"]
 
+    @pytest.mark.parametrize("text", ["stuck", "stuck model"])
+    async def test_it_ends_although_a_thread_is_stuck(self, text: str) -> None:
+        """After the grace, of which serving and closing share one; and it logs to the end."""
+        request = pb.EncodeRequest(items=[pb.Item(text=text, timeout=PATIENCE)])
+        async with process("stuck", MESH_DRAIN="0.3") as node:
+            port = (await node.until("ready"))["grpc_port"]
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                call = encoder_pb2_grpc.EncoderStub(channel).Encode(request)
+                await node.until("stuck")
+                node.process.send_signal(signal.SIGTERM)
+                assert await node.end() == 0
+                call.cancel()
+            assert [line["event"] for line in node.logs][-2:] == ["draining", "stopped"]
+
     async def test_the_request_id_of_metadata_and_items_is_in_the_log(self) -> None:
         """And nothing of what the user sent."""
         request = pb.EncodeRequest(

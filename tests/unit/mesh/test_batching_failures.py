@@ -1,13 +1,15 @@
 """The Batcher: who hears of a failure, and how it ends."""
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
-from mesh.errors import InvalidInput, MeshError, Unavailable
+from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Unavailable
 from tests.fake_models import PATIENCE
 from tests.unit.mesh.workbench import Bench, Number, bench, outcomes, settled
 
@@ -51,6 +53,56 @@ class TestFailures:
         ended, good = await outcomes(one.tasks(math.inf, 1))
         assert isinstance(ended, MeshError)
         assert good == 2
+
+    async def test_the_retry_skips_who_has_left_and_what_is_late(self, one: Bench) -> None:
+        """Of a batch that failed, the model sees again only what somebody still waits for."""
+        one.worker.gate.shut()
+        late = asyncio.create_task(one.submit(1, seconds=0.05))
+        gone, broken, good = one.tasks(2, 666, 3)
+        await one.worker.gate.arrival()
+        gone.cancel()
+        [expired] = await outcomes([late])
+        one.worker.gate.open()
+        failed, result = await outcomes([broken, good])
+        assert one.worker.batches == [[1, 2, 666, 3], [666], [3]]
+        assert isinstance(expired, DeadlineExpired)
+        assert (type(failed), result) == (MeshError, 6)
+
+    async def test_an_item_that_is_late_before_its_timer_runs_is_not_tried_again(
+        self, one: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A busy loop runs timers late."""
+        ends = time.monotonic() + 0.2
+
+        def keep_the_loop_busy(items: int, seconds: float) -> None:
+            while time.monotonic() <= ends:
+                pass
+
+        monkeypatch.setattr(one.notes, "ran", keep_the_loop_busy)
+        late = asyncio.create_task(one.submit(1, seconds=ends - time.monotonic()))
+        assert isinstance((await outcomes([late, *one.tasks(666)]))[0], DeadlineExpired)
+        assert one.worker.batches == [[1, 666], [666]]
+
+    async def test_a_line_about_an_item_bears_its_request_id(
+        self, one: Bench, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Not that of a neighbour, nor none."""
+
+        async def request(value: float) -> float:
+            with structlog.contextvars.bound_contextvars(request_id=f"id-{value:g}"):
+                return await one.submit(value)
+
+        structlog.configure(
+            [structlog.contextvars.merge_contextvars, structlog.processors.JSONRenderer()],
+            logger_factory=structlog.PrintLoggerFactory(),
+        )
+        try:
+            await outcomes([request(1), request(666)])
+        finally:
+            structlog.reset_defaults()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        [failed] = [line for line in lines if line["event"] == "item_failed"]
+        assert failed["request_id"] == "id-666"
 
     async def test_too_few_results_fail_every_item_rather_than_mix_them_up(
         self, one: Bench

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mesh.engine import engine_builders, engine_class
+from mesh.engine import DeviceMissing, engine_builders, engine_class
 from mesh.settings import NodeSettings
 
 
@@ -59,6 +59,13 @@ def test_bfloat16_is_near_but_not_the_same() -> None:
 def test_each_device_has_a_builder() -> None:
     """In the order of MESH_DEVICES."""
     assert len(engine_builders(NodeSettings(threads=1, devices="cpu, cpu"))) == 2
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", ""])
+def test_a_device_that_torch_can_not_use_is_an_error_that_names_the_setting(device: str) -> None:
+    """Before any model is built for it, and by one line."""
+    with pytest.raises(DeviceMissing, match=f"^MESH_DEVICES: '{device}' can't be used: .+$"):
+        engine_builders(NodeSettings(threads=1, devices=f"cpu,{device}"))
 
 
 def test_the_threads_of_the_process_are_set() -> None:

@@ -1,5 +1,6 @@
 """From settings to services, over artifacts of the fake models."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from mesh.artifact import ArtifactError
+from mesh.artifact import Artifact, ArtifactError
+from mesh.engine import EngineBuilder
 from mesh.golden import GoldenMismatch
 from mesh.loading import load_encoder, load_fusion
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
 from tests import fake_artifacts
+from tests.fake_models import FakeClassifier
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,13 @@ def settings(*models: Path, devices: str = "cpu") -> NodeSettings:
     return NodeSettings(model=", ".join(map(str, models)), devices=devices, threads=1)
 
 
+def without(folder: Path, key: str) -> None:
+    """Take a key out of an artifact's config."""
+    config = json.loads((folder / "config.json").read_text())
+    del config[key]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 async def test_an_encoder_is_loaded_from_its_folder_of_the_model(
     tmp_path: Path, metrics: NodeMetrics
 ) -> None:
@@ -41,6 +51,34 @@ async def test_an_encoder_is_loaded_from_its_folder_of_the_model(
     fake_artifacts.write_encoder(tmp_path / "text")
     service = load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
     assert service.info()["version"].startswith("sha256:")
+
+
+@pytest.mark.parametrize("missing", ["name", "golden"])
+async def test_an_artifact_without_a_part_is_an_error_that_names_it(
+    tmp_path: Path, metrics: NodeMetrics, missing: str
+) -> None:
+    """And not a KeyError."""
+    without(fake_artifacts.write_encoder(tmp_path / "text"), missing)
+    without(fake_artifacts.write_fusion(tmp_path / "fusion"), missing)
+
+    def named(artifact: Artifact, engine: EngineBuilder) -> FakeClassifier:
+        return FakeClassifier(name=artifact.name)
+
+    with pytest.raises(ArtifactError, match=rf"fusion can't be used: KeyError: '{missing}'"):
+        load_fusion(settings(tmp_path), metrics, named)
+    if missing == "golden":
+        with pytest.raises(ArtifactError, match=r"text can't be used: KeyError: 'golden'"):
+            load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
+
+
+async def test_a_golden_input_that_the_encoder_refuses_is_the_artifacts_fault(
+    tmp_path: Path, metrics: NodeMetrics
+) -> None:
+    """The error names its folder."""
+    folder = fake_artifacts.write_encoder(tmp_path / "text")
+    (folder / "golden" / "0.txt").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"text can't be used: InvalidInput"):
+        load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
 
 
 async def test_each_device_gets_a_checked_replica(tmp_path: Path, metrics: NodeMetrics) -> None:

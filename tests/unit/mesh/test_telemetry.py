@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -17,13 +18,13 @@ from mesh.telemetry import NodeMetrics, configure_logging, origin
 @pytest.fixture(autouse=True)
 def _restored_logging() -> Iterator[None]:
     """Leave the process's logging as it was found."""
-    root, hook = logging.getLogger(), sys.excepthook
+    root, hook, thread_hook = logging.getLogger(), sys.excepthook, threading.excepthook
     handlers, level = root.handlers[:], root.level
     yield
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
-    sys.excepthook = hook
+    sys.excepthook, threading.excepthook = hook, thread_hook
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
@@ -99,6 +100,27 @@ def test_an_exception_that_nobody_catches_is_a_line(capsys: Capture) -> None:
     configure_logging("text-encoder", "info")
     error = RuntimeError("the end")
     sys.excepthook(RuntimeError, error, None)
+    [line] = lines(capsys)
+    assert (line["event"], line["level"]) == ("uncaught_exception", "critical")
+    assert "RuntimeError: the end" in line["exception"]
+
+
+def run_on_a_thread(error: BaseException) -> None:
+    """Raise it where nobody catches it."""
+
+    def fail() -> None:
+        raise error
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def test_an_exception_that_nobody_catches_on_a_thread_is_a_line(capsys: Capture) -> None:
+    """But not SystemExit, by which a thread may end itself."""
+    configure_logging("text-encoder", "info")
+    run_on_a_thread(SystemExit(0))
+    run_on_a_thread(RuntimeError("the end"))
     [line] = lines(capsys)
     assert (line["event"], line["level"]) == ("uncaught_exception", "critical")
     assert "RuntimeError: the end" in line["exception"]

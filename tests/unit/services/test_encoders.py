@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from prometheus_client import CollectorRegistry
 
 from mesh.artifact import Artifact, ArtifactError
 from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.engine import EngineBuilder, torch_engine
 from mesh.errors import TooLarge
-from mesh.settings import InputLimits
+from mesh.loading import load_encoder
+from mesh.settings import InputLimits, NodeSettings
+from mesh.telemetry import NodeMetrics
 from services.audio_encoder.encoder import AudioEncoder
 from services.text_encoder.encoder import TextEncoder
 from services.vision_encoder.encoder import VisionEncoder
@@ -73,6 +76,13 @@ def artifact(modality: Modality, tmp_path: Path) -> Artifact:
 def load(modality: Modality, artifact: Artifact) -> Any:
     """The modality's encoder."""
     return CASES[modality].encoder.load(artifact, ENGINE, LIMITS)
+
+
+def load_in_node(modality: Modality, folder: Path) -> None:
+    """The same as a node does it, which has the artifact blamed for what goes wrong."""
+    settings = NodeSettings(model=str(folder.parent), threads=torch.get_num_threads())
+    metrics = NodeMetrics(CollectorRegistry())
+    load_encoder(settings, metrics, folder.name, CASES[modality].encoder.load)
 
 
 def test_it_says_what_it_is(modality: Modality, artifact: Artifact) -> None:
@@ -152,7 +162,7 @@ def test_a_wrong_config_is_an_artifact_error(
     config = {**artifact.config, **change}
     (artifact.path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ArtifactError):
-        load(modality, Artifact.open(artifact.path))
+        load_in_node(modality, artifact.path)
 
 
 def test_weights_that_do_not_fit_are_an_artifact_error(
@@ -161,4 +171,4 @@ def test_weights_that_do_not_fit_are_an_artifact_error(
     """A name that the network doesn't have would else be ignored."""
     safetensors.torch.save_file({"other": torch.zeros(1)}, artifact.path / "model.safetensors")
     with pytest.raises(ArtifactError, match="other"):
-        load(modality, Artifact.open(artifact.path))
+        load_in_node(modality, artifact.path)

@@ -1,5 +1,6 @@
 """A head behind the mesh's Classifier contract, on a tiny artifact."""
 
+import json
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from prometheus_client import CollectorRegistry
 
-from mesh.artifact import Artifact
+from mesh.artifact import Artifact, ArtifactError
 from mesh.classifying import Classifier, EncoderVersion, Example
 from mesh.embedding import Modality
 from mesh.engine import EngineBuilder, torch_engine
 from mesh.errors import InvalidInput
+from mesh.loading import load_fusion
+from mesh.settings import NodeSettings
+from mesh.telemetry import NodeMetrics
 from services.fusion.classifier import FusionClassifier
 from tests.fusion_artifacts import DIMS, LABELS, fusion_artifact
 
@@ -29,6 +34,18 @@ def artifact(tmp_path: Path) -> Artifact:
 def classifier(artifact: Artifact) -> FusionClassifier:
     """The same, loaded."""
     return FusionClassifier.load(artifact, ENGINE)
+
+
+@pytest.mark.parametrize("missing", ["labels", "encoders", "architecture", "model"])
+def test_an_artifact_without_a_part_is_an_artifact_error(artifact: Artifact, missing: str) -> None:
+    """As a node loads it."""
+    config = {key: value for key, value in artifact.config.items() if key != missing}
+    folder = artifact.path / "fusion"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    settings = NodeSettings(model=str(artifact.path), threads=torch.get_num_threads())
+    with pytest.raises(ArtifactError, match=f"fusion can't be used: KeyError: '{missing}'"):
+        load_fusion(settings, NodeMetrics(CollectorRegistry()), FusionClassifier.load)
 
 
 def vector(modality: Modality) -> np.ndarray:

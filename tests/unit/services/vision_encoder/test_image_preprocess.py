@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mesh.errors import InputError, InvalidInput, TooLarge, UnsupportedFormat
-from services.vision_encoder.preprocess import ImageConfig, ImagePreprocessor
+from services.vision_encoder.preprocess import SCAN, ImageConfig, ImagePreprocessor
 from tests.media import bomb, encoded, gradient
 
 SIZE = 32
@@ -230,6 +230,25 @@ def test_a_file_that_is_cut_off_is_invalid(name: str, part: float) -> None:
     data = FILES[name]
     with pytest.raises(InvalidInput, match="cut off"):
         preprocess(data[: max(30, int(len(data) * part))])
+
+
+def test_a_jpeg_of_very_many_scans_is_invalid() -> None:
+    """It would take hours; one of a hundred is still decoded."""
+    data = FILES["progressive JPEG"]
+    last = data.rindex(SCAN)
+    body, scan = data[:-2], data[last:-2]
+    few, many = (body + scan * (scans - data.count(SCAN)) + data[-2:] for scans in (100, 101))
+    with pytest.raises(InvalidInput, match="more than 100 scans"):
+        preprocess(many)
+    assert preprocess(few).pixels.shape == (3, SIZE, SIZE)
+
+
+def test_what_the_decoder_says_is_not_for_the_caller() -> None:
+    """Its message holds addresses of memory."""
+    with pytest.raises(InvalidInput) as caught:
+        preprocess(FILES["PNG"][:30])
+    assert caught.value.message == "the PNG image is cut off or broken"
+    assert caught.value.__cause__ is not None
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP"])
