@@ -1,1 +1,4 @@
-"""Flat scripts that train the models over the same preprocessing and encoders that serve them."""
+"""Scripts that make the models: data, embeddings by the serving encoders, training, judgement."""
+
+# Importing torchvision needs what this package does at import.
+import services  # noqa: F401

@@ -1,0 +1,71 @@
+"""Embeddings by the serving encoders, kept on disk by the encoder's version."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mesh.artifact import Artifact
+from mesh.embedding import Modality
+from mesh.encoding import Encoder, Item, Raw
+from mesh.engine import engine_builders
+from mesh.settings import InputLimits, NodeSettings
+from services.audio_encoder.encoder import AudioEncoder
+from services.text_encoder.encoder import TextEncoder
+from services.vision_encoder.encoder import VisionEncoder
+
+ENCODERS = {
+    Modality.TEXT: TextEncoder,
+    Modality.IMAGE: VisionEncoder,
+    Modality.AUDIO: AudioEncoder,
+}
+
+# Items preprocessed at a time: enough to find batches of like lengths among them.
+CHUNK = 2048
+
+
+def load_encoders(model: Path, settings: NodeSettings) -> dict[Modality, Encoder[Any]]:
+    """The model's three encoders, each on the first of the settings' devices."""
+    engine, *_ = engine_builders(settings)
+    limits = InputLimits()
+    return {
+        modality: encoder.load(Artifact.open(model / modality), engine, limits)
+        for modality, encoder in ENCODERS.items()
+    }
+
+
+def embed_cached(encoder: Encoder[Any], inputs: Sequence[Raw], cache: Path) -> np.ndarray:
+    """As `embed`, but computed once for the same version and inputs, and kept in a folder."""
+    digest = hashlib.sha256(encoder.version.encode())
+    for raw in inputs:
+        digest.update(hashlib.sha256(raw.encode() if isinstance(raw, str) else raw).digest())
+    file = cache / f"{encoder.modality}-{digest.hexdigest()}.npy"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        np.save(file, embed(encoder, inputs))
+    vectors: np.ndarray = np.load(file)
+    return vectors
+
+
+def embed(encoder: Encoder[Any], inputs: Sequence[Raw]) -> np.ndarray:
+    """The inputs' embeddings, float32 of shape (len(inputs), dim), in their order."""
+    vectors = np.empty((len(inputs), encoder.dim), np.float32)
+    for start in range(0, len(inputs), CHUNK):
+        items = [encoder.preprocess(raw) for raw in inputs[start : start + CHUNK]]
+        for rows in batches(items, encoder.max_batch_size):
+            vectors[[start + row for row in rows]] = encoder.forward([items[row] for row in rows])
+    return vectors
+
+
+def batches(items: Sequence[Item], max_batch_size: float) -> Iterator[list[int]]:
+    """Batches of like sizes, as indices of the items; items times the largest stay in bounds."""
+    batch: list[int] = []
+    for row in sorted(range(len(items)), key=lambda row: items[row].size):
+        if batch and (len(batch) + 1) * items[row].size > max_batch_size:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
