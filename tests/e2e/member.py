@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -68,7 +69,7 @@ class Member:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
 
     def configure(self, **settings: str) -> None:
@@ -117,16 +118,6 @@ class Member:
     def resume(self) -> None:
         """Let it go on."""
         self.signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        """Whatever state it is in: stop it kindly, else kill it."""
-        if not self.alive:
-            return
-        self.resume()
-        try:
-            self.stop()
-        except subprocess.TimeoutExpired:
-            self.kill()
 
     def rss(self) -> int:
         """Resident memory in bytes, of the process and its children."""
@@ -186,7 +177,7 @@ def within(seconds: float, check: Callable[[], bool], otherwise: Callable[[], st
 
 
 def end_all(members: Iterable[Member]) -> None:
-    """End them all together, so that the longest drain is the whole wait."""
+    """End them all, whatever state they are in, and together: the longest drain is the wait."""
     running = [member for member in members if member.alive]
     for member in running:
         with contextlib.suppress(ProcessLookupError):

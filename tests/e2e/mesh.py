@@ -7,7 +7,7 @@ counters begin empty. Whatever a module did to the nodes is mended before the ne
 
 import random
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -157,17 +157,12 @@ class Mesh:
         model = http.get(f"{self[gateway].url}/v1/model").json()
         return {modality: encoder["state"] for modality, encoder in model["encoders"].items()}
 
-    def wait_whole(self, seconds: float = NOTICE_WAIT) -> float:
-        """The seconds until every gateway that runs says that each encoder is ready."""
-        return self.wait_states(seconds, {"ready"})
-
-    def wait_states(self, seconds: float, states: Iterable[str]) -> float:
-        """The seconds until every running gateway sees encoders in exactly these states."""
-        wanted = set(states)
+    def wait_whole(self) -> None:
+        """Return once every gateway that runs says that each encoder is ready."""
         running = [name for name in self.names("gateway") if self[name].alive]
-        return within(
-            seconds,
-            lambda: all(set(self.states(name).values()) == wanted for name in running),
+        within(
+            NOTICE_WAIT,
+            lambda: all(set(self.states(name).values()) == {"ready"} for name in running),
             lambda: f"the encoders are {[self.states(name) for name in running]}",
         )
 
