@@ -17,7 +17,8 @@ from mesh.telemetry import NodeMetrics, configure_logging, origin
 
 @pytest.fixture(autouse=True)
 def _restored_logging() -> Iterator[None]:
-    """Leave the process's logging as it was found."""
+    """Leave the process's logging as it was found; begin with no context of another test's."""
+    structlog.contextvars.clear_contextvars()
     root, hook, thread_hook = logging.getLogger(), sys.excepthook, threading.excepthook
     handlers, level = root.handlers[:], root.level
     yield
