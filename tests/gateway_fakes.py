@@ -44,7 +44,7 @@ class FakeClassifier:
             model_version="sha256:" + 64 * "0",
             probabilities=dict(zip(LABELS, (0.125, 0.25, 0.625), strict=True)),
             modalities={m: sent.get(m, ModalityReport("absent")) for m in Modality},
-            timing_ms={"total": 3.0, "cache": 0.5, "encode": 1.5, "fuse": 1.0},
+            timing_ms={"cache": 0.5, "encode": 1.5, "fuse": 1.0},
         )
 
     def ready(self) -> bool:
