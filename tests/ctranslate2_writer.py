@@ -11,14 +11,15 @@ from torch import nn
 FLOAT16, INT16 = 4, 2
 
 NAMES = (
-    (r"^embed_positions\.weight$", "encoder/position_encodings/encodings"),
+    (r"^positions$", "encoder/position_encodings/encodings"),
     (r"^(conv\d)\.(\w+)$", r"encoder/\1/\2"),
-    (r"^layers\.(\d+)\.self_attn_layer_norm", r"encoder/layer_\1/self_attention/layer_norm"),
-    (r"^layers\.(\d+)\.self_attn\.out_proj", r"encoder/layer_\1/self_attention/linear_1"),
-    (r"^layers\.(\d+)\.final_layer_norm", r"encoder/layer_\1/ffn/layer_norm"),
-    (r"^layers\.(\d+)\.fc1", r"encoder/layer_\1/ffn/linear_0"),
-    (r"^layers\.(\d+)\.fc2", r"encoder/layer_\1/ffn/linear_1"),
-    (r"^layer_norm", "encoder/layer_norm"),
+    (r"^layers\.(\d+)\.attention_norm", r"encoder/layer_\1/self_attention/layer_norm"),
+    (r"^layers\.(\d+)\.attention\.qkv", r"encoder/layer_\1/self_attention/linear_0"),
+    (r"^layers\.(\d+)\.attention\.out", r"encoder/layer_\1/self_attention/linear_1"),
+    (r"^layers\.(\d+)\.mlp_norm", r"encoder/layer_\1/ffn/layer_norm"),
+    (r"^layers\.(\d+)\.mlp\.0", r"encoder/layer_\1/ffn/linear_0"),
+    (r"^layers\.(\d+)\.mlp\.2", r"encoder/layer_\1/ffn/linear_1"),
+    (r"^norm", "encoder/layer_norm"),
     (r"layer_norm\.weight$", "layer_norm/gamma"),
     (r"layer_norm\.bias$", "layer_norm/beta"),
     (r"\.(weight|bias)$", r"/\1"),
@@ -38,25 +39,10 @@ def write_whisper(file: Path, encoder: nn.Module, version: int = 6) -> None:
 def _named(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     named = {}
     for name, weight in weights.items():
-        if ".self_attn." in name and ".out_proj." not in name:
-            continue
         for pattern, theirs in NAMES:
             name = re.sub(pattern, theirs, name)
         named[name] = weight
-    return named | _fused(weights)
-
-
-def _fused(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Query, key and value of each layer as one; the key's bias, which it hasn't, as zeros."""
-    fused = {}
-    for name in [name for name in weights if name.endswith("q_proj.weight")]:
-        layer, start = name.split(".")[1], name.removesuffix("q_proj.weight")
-        q, k, v = (weights[f"{start}{part}_proj.weight"] for part in "qkv")
-        q_bias, v_bias = (weights[f"{start}{part}_proj.bias"] for part in "qv")
-        target = f"encoder/layer_{layer}/self_attention/linear_0"
-        fused[f"{target}/weight"] = torch.cat([q, k, v])
-        fused[f"{target}/bias"] = torch.cat([q_bias, torch.zeros_like(q_bias), v_bias])
-    return fused
+    return named
 
 
 def _variable(name: str, array: np.ndarray) -> bytes:

@@ -33,10 +33,11 @@ def seeded(module: nn.Module) -> nn.Module:
     """The module with random weights that are the same in every run, and keep signals' size."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for weight in module.parameters():
+        for name, weight in module.named_parameters():
             if weight.ndim > 1:
                 weight.normal_(std=(2 / weight[0].numel()) ** 0.5, generator=generator)
-            else:
+            else:  # A bias is random from the start, a norm's weight is one.
+                weight.fill_(0.0 if name.endswith("bias") else 1.0)
                 weight.add_(torch.randn(weight.shape, generator=generator) / 10)
     return module.eval()
 
@@ -71,11 +72,7 @@ def write_tokenizer(file: Path) -> Path:
 
 def text_artifact(folder: Path) -> Artifact:
     """An artifact of `tiny_bert`; its base is named as a published BERT is, pooler and all."""
-    weights = {
-        name.removeprefix("bert."): weight for name, weight in tiny_bert().state_dict().items()
-    }
-    weights["pooler.dense.weight"] = torch.zeros(16, 16)
-    weights["embeddings.position_ids"] = torch.arange(16)[None]
+    weights = published_bert(tiny_bert().state_dict())
     safetensors.torch.save_file(weights, folder / "base.safetensors")
     write_tokenizer(folder / "tokenizer.json")
     return _write(
@@ -104,7 +101,7 @@ def vision_artifact(folder: Path) -> Artifact:
 
 def audio_artifact(folder: Path) -> Artifact:
     """An artifact of `tiny_whisper`, its base in CTranslate2's format."""
-    write_whisper(folder / "model.bin", tiny_whisper().encoder)
+    write_whisper(folder / "model.bin", tiny_whisper())
     return _write(
         folder,
         architecture="whisper",
@@ -112,6 +109,37 @@ def audio_artifact(folder: Path) -> Artifact:
         base=_entry(folder / "model.bin"),
         preprocess={"mels": 80, "seconds": 30},
     )
+
+
+def published_bert(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """MeanPooledBert's weights under the published names, with what it doesn't use."""
+    parts = {
+        "attention.out": "attention.output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "mlp.0": "intermediate.dense",
+        "mlp.2": "output.dense",
+        "mlp_norm": "output.LayerNorm",
+        "embeddings.word": "embeddings.word_embeddings",
+        "embeddings.position": "embeddings.position_embeddings",
+        "embeddings.segment": "embeddings.token_type_embeddings",
+        "embeddings.norm": "embeddings.LayerNorm",
+    }
+    published = {
+        "pooler.dense.weight": torch.zeros(16, 16),
+        "embeddings.position_ids": torch.arange(16)[None],
+    }
+    for name, weight in weights.items():
+        where, _, last = name.rpartition(".")
+        layer, part = where[: len("layers.0.")], where[len("layers.0.") :]
+        layer = layer.replace("layers", "encoder.layer")
+        if part == "attention.qkv":
+            for own, chunk in zip(("query", "key", "value"), weight.chunk(3), strict=True):
+                published[f"{layer}attention.self.{own}.{last}"] = chunk.clone()
+        elif part in parts:
+            published[f"{layer}{parts[part]}.{last}"] = weight
+        else:
+            published[f"{parts[where]}.{last}"] = weight
+    return published
 
 
 def published_efficientnet(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from transformers import WhisperConfig
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 # Keeps the deviation's slope finite for sounds of a single frame.
 LEAST_VARIANCE: Final = 1e-8
@@ -40,27 +38,61 @@ class Network(nn.Module):
     dim: int
 
 
+class Attention(nn.Module):
+    """Multi-head self-attention; query, key and value come from one matrix."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor, attends: torch.Tensor) -> torch.Tensor:
+        """(items, steps, width) and bool (items, 1, 1, steps): what is seen -> as x."""
+        parts = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = nn.functional.scaled_dot_product_attention(*parts, attn_mask=attends)
+        mixed: torch.Tensor = self.out(seen.transpose(1, 2).flatten(2))
+        return mixed
+
+
+class WhisperLayer(nn.Module):
+    """Attention, then two linear layers; each is normalised before, and added to its input."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: torch.Tensor, attends: torch.Tensor) -> torch.Tensor:
+        """As Attention."""
+        x = x + self.attention(self.attention_norm(x), attends)
+        y: torch.Tensor = x + self.mlp(self.mlp_norm(x))
+        return y
+
+
 class PooledWhisper(Network):
     """Whisper's encoder on a sound's own length; mean and deviation over time of some layers.
 
     A batch gives what each sound would give alone: padding is hidden from the second convolution,
-    from attention and from the statistics.
+    from attention and from the statistics. Its layers are written here since importing
+    transformers takes a node three seconds of a core.
     """
 
     def __init__(self, shape: WhisperShape) -> None:
         super().__init__()
         self.pooled = tuple(shape.pooled)
         self.dim = 2 * shape.width * len(self.pooled)
-        self.encoder = WhisperEncoder(
-            WhisperConfig(
-                num_mel_bins=shape.mels,
-                d_model=shape.width,
-                encoder_layers=shape.layers,
-                encoder_attention_heads=shape.heads,
-                encoder_ffn_dim=4 * shape.width,
-                max_source_positions=shape.positions,
-            )
+        self.conv1 = nn.Conv1d(shape.mels, shape.width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(shape.width, shape.width, kernel_size=3, stride=2, padding=1)
+        self.positions = nn.Parameter(torch.zeros(shape.positions, shape.width))
+        self.layers = nn.ModuleList(
+            WhisperLayer(shape.width, shape.heads) for _ in range(shape.layers)
         )
+        self.norm = nn.LayerNorm(shape.width)
 
     def forward(self, mel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         """(items, mels, frames) and each one's own frames -> float32 (items, dim)."""
@@ -73,19 +105,19 @@ class PooledWhisper(Network):
 
     def _convolve(self, mel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         """(items, mels, frames) -> (items, steps, width), positions added."""
-        x = nn.functional.gelu(self.encoder.conv1(mel))
+        x = nn.functional.gelu(self.conv1(mel))
         # Alone, a sound would meet the convolution's own zeros here.
         x = x * _until(frames, mel.shape[-1])[:, None, :]
-        x = nn.functional.gelu(self.encoder.conv2(x)).transpose(1, 2)
-        return x + self.encoder.embed_positions.weight[: x.shape[1]]
+        x = nn.functional.gelu(self.conv2(x)).transpose(1, 2)
+        return x + self.positions[: x.shape[1]]
 
     def _layers(self, hidden: torch.Tensor, attends: torch.Tensor) -> list[torch.Tensor]:
         """The layers' outputs, from 0 to the last that is pooled."""
         layers = [hidden]
-        for layer in self.encoder.layers[: max(self.pooled)]:
+        for layer in self.layers[: max(self.pooled)]:
             layers.append(layer(layers[-1], attends))
-        if len(layers) > len(self.encoder.layers):
-            layers[-1] = self.encoder.layer_norm(layers[-1])
+        if len(layers) > len(self.layers):
+            layers[-1] = self.norm(layers[-1])
         return layers
 
 
@@ -108,16 +140,18 @@ def _statistics(hidden: torch.Tensor, is_real: torch.Tensor) -> torch.Tensor:
 _FORMAT: Final = 6
 _DTYPES: Final = {0: np.float32, 4: np.float16}
 
-# CTranslate2's names of the encoder's variables, and those of WhisperEncoder.
+# CTranslate2's names of the encoder's variables, and ours. Query, key and value are one in both;
+# the key has no bias in Whisper, and is given one of zeros.
 _RENAMED: Final = (
-    (r"^encoder/position_encodings/encodings$", "embed_positions.weight"),
-    (r"^encoder/(conv1|conv2|layer_norm)/", r"\1."),
-    (r"^encoder/layer_(\d+)/self_attention/layer_norm/", r"layers.\1.self_attn_layer_norm."),
-    (r"^encoder/layer_(\d+)/self_attention/linear_0/", r"layers.\1.self_attn.qkv_proj."),
-    (r"^encoder/layer_(\d+)/self_attention/linear_1/", r"layers.\1.self_attn.out_proj."),
-    (r"^encoder/layer_(\d+)/ffn/layer_norm/", r"layers.\1.final_layer_norm."),
-    (r"^encoder/layer_(\d+)/ffn/linear_0/", r"layers.\1.fc1."),
-    (r"^encoder/layer_(\d+)/ffn/linear_1/", r"layers.\1.fc2."),
+    (r"^encoder/position_encodings/encodings$", "positions"),
+    (r"^encoder/(conv1|conv2)/", r"\1."),
+    (r"^encoder/layer_norm/", "norm."),
+    (r"^encoder/layer_(\d+)/self_attention/layer_norm/", r"layers.\1.attention_norm."),
+    (r"^encoder/layer_(\d+)/self_attention/linear_0/", r"layers.\1.attention.qkv."),
+    (r"^encoder/layer_(\d+)/self_attention/linear_1/", r"layers.\1.attention.out."),
+    (r"^encoder/layer_(\d+)/ffn/layer_norm/", r"layers.\1.mlp_norm."),
+    (r"^encoder/layer_(\d+)/ffn/linear_0/", r"layers.\1.mlp.0."),
+    (r"^encoder/layer_(\d+)/ffn/linear_1/", r"layers.\1.mlp.2."),
     (r"gamma$", "weight"),
     (r"beta$", "bias"),
 )
@@ -125,22 +159,14 @@ _RENAMED: Final = (
 
 def read_whisper(file: Path) -> dict[str, torch.Tensor]:
     """The encoder's weights of a Whisper that CTranslate2 stored, under PooledWhisper's names."""
-    weights: dict[str, torch.Tensor] = {}
     with file.open("rb") as stream:
-        for name, weight in _variables(stream):
-            for pattern, ours in _RENAMED:
-                name = re.sub(pattern, ours, name)
-            weights |= _unfuse(name, torch.from_numpy(weight))
-    return {f"encoder.{name}": weight for name, weight in weights.items()}
+        return {_rename(name): torch.from_numpy(weight) for name, weight in _variables(stream)}
 
 
-def _unfuse(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Query, key and value apart. The key has no bias in Whisper; it is stored as zeros."""
-    if "qkv_proj" not in name:
-        return {name: weight}
-    parts = zip(("q_proj", "k_proj", "v_proj"), weight.chunk(3), strict=True)
-    named = {name.replace("qkv_proj", part): chunk for part, chunk in parts}
-    return {name: chunk for name, chunk in named.items() if not name.endswith("k_proj.bias")}
+def _rename(name: str) -> str:
+    for pattern, ours in _RENAMED:
+        name = re.sub(pattern, ours, name)
+    return name
 
 
 def _variables(stream: BinaryIO) -> Iterator[tuple[str, npt.NDArray[np.floating[Any]]]]:

@@ -11,16 +11,17 @@ from typing import Final
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
 from mesh.engine import torch_engine
 from mesh.golden import EMBEDDINGS
+from services.text_encoder.model import read_bert
 from tests.e2e.inputs import ROOT
 from training.golden import write_config, write_encoder_golden, write_fusion_golden
 
-LAST_NORM: Final = "encoder.layer.5.output.LayerNorm"
+LAST_NORM: Final = "layers.5.mlp_norm"
 WEIGHTS: Final = "model.safetensors"
 
 _engine = partial(torch_engine, device="cpu", dtype=torch.float32)
@@ -40,10 +41,10 @@ def write_turned_model(model: Path, folder: Path) -> None:
 def _turn_text_encoder(folder: Path) -> np.ndarray:
     """Turn the last layer's weight and bias; the golden embeddings that come of it."""
     artifact = Artifact.open(folder)
-    base, trained = load_file(artifact.base_weights()), artifact.weights()
+    weights, trained = read_bert(artifact.base_weights()) | artifact.weights(), artifact.weights()
     for part in ("weight", "bias"):
-        name = f"bert.{LAST_NORM}.{part}"
-        trained[name] = -trained.get(name, base[f"{LAST_NORM}.{part}"])
+        name = f"{LAST_NORM}.{part}"
+        trained[name] = -weights[name]
     save_file(trained, folder / WEIGHTS)
     return write_encoder_golden(folder, Modality.TEXT, ROOT / "samples", _engine)
 

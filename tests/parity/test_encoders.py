@@ -1,5 +1,6 @@
 """The default encoders: their base models as published, and the same answer in every way."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ import soundfile
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertModel, WhisperFeatureExtractor
+from transformers import BertConfig, BertModel, WhisperConfig, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from mesh.artifact import Artifact, locate
 from mesh.embedding import Modality
@@ -186,6 +188,29 @@ def test_the_spectrogram_is_whispers(samples: int) -> None:
     assert abs(found - expected[:, : found.shape[1]]).max() < 1e-3
 
 
+def published_whisper(network: PooledWhisper) -> WhisperEncoder:
+    """transformers' own encoder of Whisper tiny, with the weights of ours."""
+    config = WhisperConfig(d_model=384, encoder_layers=4, encoder_attention_heads=6)
+    encoder = WhisperEncoder(config).eval()
+    names = {
+        "attention_norm": "self_attn_layer_norm",
+        "attention.out": "self_attn.out_proj",
+        "mlp_norm": "final_layer_norm",
+        "mlp.0": "fc1",
+        "mlp.2": "fc2",
+    }
+    weights = {}
+    for name, weight in network.state_dict().items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        name = re.sub("^norm", "layer_norm", name).replace("positions", "embed_positions.weight")
+        for part, chunk in zip("qkv", weight.chunk(3), strict=True):
+            weights[name.replace("attention.qkv", f"self_attn.{part}_proj")] = chunk
+        weights |= {} if "attention.qkv" in name else {name: weight}
+    encoder.load_state_dict({n: w for n, w in weights.items() if "k_proj.bias" not in n})
+    return encoder
+
+
 def test_the_audio_encoder_is_whispers() -> None:
     """On 30 s, each layer is what transformers' own forward gives."""
     shape = {**Artifact.open(MODEL / "audio").config["model"], "pooled": (0, 1, 2, 3, 4)}
@@ -195,7 +220,7 @@ def test_the_audio_encoder_is_whispers() -> None:
     voice, _ = soundfile.read(SAMPLES / "voice.wav", dtype="float32")
     mel = WhisperFeatureExtractor()(voice, sampling_rate=16_000, return_tensors="pt").input_features
     with torch.inference_mode():
-        layers = network.encoder(mel, output_hidden_states=True).hidden_states
+        layers = published_whisper(network)(mel, output_hidden_states=True).hidden_states
         found = network(mel, torch.tensor([3000]))
     parts = [part for layer in layers for part in (layer.mean(1), layer.std(1, correction=0))]
 

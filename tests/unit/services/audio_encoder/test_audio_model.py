@@ -8,7 +8,7 @@ import torch
 from services.audio_encoder.model import ARCHITECTURES, PooledWhisper, WhisperShape, read_whisper
 from services.audio_encoder.preprocess import AudioItem, collate
 from tests.ctranslate2_writer import write_whisper
-from tests.encoder_artifacts import WHISPER, seeded, tiny_whisper
+from tests.encoder_artifacts import WHISPER, tiny_whisper
 
 LENGTHS = (1, 2, 3, 4, 7, 50, 99)
 
@@ -66,13 +66,13 @@ def test_a_single_frame_has_a_slope() -> None:
     whisper = tiny_whisper()
     whisper(**collate([noise(1)])).sum().backward()
 
-    assert whisper.encoder.conv1.weight.grad is not None
-    assert whisper.encoder.conv1.weight.grad.isfinite().all()
+    assert whisper.conv1.weight.grad is not None
+    assert whisper.conv1.weight.grad.isfinite().all()
 
 
 def test_a_stored_file_fits_strictly(tmp_path: Path) -> None:
     """Every variable of the encoder finds its place, query, key and value included."""
-    write_whisper(tmp_path / "model.bin", tiny_whisper().encoder)
+    write_whisper(tmp_path / "model.bin", tiny_whisper())
     model = ARCHITECTURES["whisper"].build(WHISPER)
     model.load_state_dict(read_whisper(tmp_path / "model.bin"), strict=True)
 
@@ -83,7 +83,7 @@ def test_a_stored_file_fits_strictly(tmp_path: Path) -> None:
 
 def test_another_version_of_the_format_is_refused(tmp_path: Path) -> None:
     """Its layout may be another one."""
-    write_whisper(tmp_path / "model.bin", seeded(tiny_whisper()).encoder, version=5)
+    write_whisper(tmp_path / "model.bin", tiny_whisper(), version=5)
 
     with pytest.raises(ValueError, match="version 6"):
         read_whisper(tmp_path / "model.bin")

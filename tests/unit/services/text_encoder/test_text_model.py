@@ -7,7 +7,7 @@ import torch
 
 from services.text_encoder.model import ARCHITECTURES, read_bert
 from services.text_encoder.preprocess import TextItem, collate
-from tests.encoder_artifacts import BERT, tiny_bert
+from tests.encoder_artifacts import BERT, published_bert, tiny_bert
 
 
 def items(*texts: list[int]) -> list[TextItem]:
@@ -44,9 +44,12 @@ def test_the_words_matter() -> None:
 
 def test_a_published_file_fits_strictly(tmp_path: Path) -> None:
     """Names are ours, and what serves only BERT's own training is left out."""
-    published = {name.removeprefix("bert."): w for name, w in tiny_bert().state_dict().items()}
-    published |= {"pooler.dense.bias": torch.zeros(16), "embeddings.position_ids": torch.zeros(1)}
-    safetensors.torch.save_file(published, tmp_path / "model.safetensors")
-
+    safetensors.torch.save_file(
+        published_bert(tiny_bert().state_dict()), tmp_path / "model.safetensors"
+    )
     model = ARCHITECTURES["bert"].build(BERT)
     model.load_state_dict(read_bert(tmp_path / "model.safetensors"), strict=True)
+
+    expected = tiny_bert().state_dict()
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=0, msg=name)
