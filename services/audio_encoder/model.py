@@ -49,8 +49,8 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor, attends: torch.Tensor) -> torch.Tensor:
         """(items, steps, width) and bool (items, 1, 1, steps): what is seen -> as x."""
-        parts = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = nn.functional.scaled_dot_product_attention(*parts, attn_mask=attends)
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = nn.functional.scaled_dot_product_attention(query, key, value, attends)
         mixed: torch.Tensor = self.out(seen.transpose(1, 2).flatten(2))
         return mixed
 
