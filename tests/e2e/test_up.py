@@ -70,11 +70,14 @@ def test_its_port_is_refused_to_another(up: Up) -> None:
 
 
 def test_it_serves_while_a_killed_encoder_comes_back(up: Up) -> None:
-    """The answer says that the modality failed; then the encoder is ready again, and used."""
+    """The mesh answers meanwhile; then the encoder is ready again, and used.
+
+    A call that finds nobody waits a moment for another replica: it may just be long enough.
+    """
     psutil.Process(up.pid("text-encoder")).kill()
     assert "text-encoder died" in up.until("died")
     words = ["--text", "What a surprise", "--image", str(SAMPLES / "smile.jpg")]
-    assert predict(up, *words)["modalities"]["text"]["status"] == "failed"
+    assert predict(up, *words)["modalities"]["text"]["status"] in ("failed", "computed")
     up.until("text-encoder is ready again")
     within(10, lambda: not predict(up, *words)["degraded"], lambda: "it stays degraded")
 
