@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 
 from mesh.artifact import Artifact, sha256
-from services.audio_encoder.model import PooledWhisper, WhisperShape
-from services.text_encoder.model import BertShape, MeanPooledBert
-from services.vision_encoder.model import EfficientNetLite0
+from services.audio_encoder.whisper import PooledWhisper, WhisperShape
+from services.text_encoder.bert import BertShape, MeanPooledBert
+from services.vision_encoder.efficientnet import EfficientNetLite0
 from tests.ctranslate2_writer import write_whisper
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "glad", "happy", "is", "sad", "café")

@@ -58,13 +58,13 @@ class FakeClassifier:
                     "name": "fake",
                     "version": "sha256:" + 64 * "0",
                     "labels": list(LABELS),
-                    "encoders": dict.fromkeys(Modality, version),
+                    "encoders": dict.fromkeys(("text", "image"), version),
                 }
             ],
             "encoders": {
                 "text": {"state": "ready", "version": version},
                 "image": {"state": "unreachable", "version": None},
-                "audio": {"state": "wrong_version", "version": version},
+                "audio": {"state": "unused", "version": None},
             },
         }
 

@@ -1,15 +1,25 @@
-"""Other recordings that a clip of speech could have been: pitch, band, noise and loudness change.
+"""Other inputs that an example could have been: pictures, recordings and their spectrograms vary.
 
-The clips are few and from one studio; a user's are from anywhere.
+Examples are few and alike; a user's are from anywhere. All randomness is the caller's `rng`.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
+import torch
+from torchaudio.functional import mask_along_axis
+from torchvision.transforms import v2
 
-from training.data import Labelled
+from mesh.embedding import Modality
+from mesh.encoding import Raw
+
+Array = npt.NDArray[np.float64]
 
 PITCH: Final = (0.88, 1.14)
 # The highest frequency that a poor line lets through, in Hz; of a third of the copies.
@@ -19,19 +29,33 @@ NARROW_SHARE: Final = 0.3
 SIGNAL_TO_NOISE: Final = (10.0, 35.0)
 LOUDNESS: Final = (-15.0, 6.0)
 
+# SpecAugment (Park et al. 2019): the widest bands of a spectrogram that are hidden.
+MASKED_MELS: Final = 16
+MASKED_FRAMES: Final = 40
 
-def augmented(voices: Labelled, copies: int, seed: int) -> Labelled:
-    """So many changed copies of each WAV file; a copy's source is its original's."""
-    rng = np.random.default_rng(seed)
-    inputs = [augment(raw, rng) for _ in range(copies) for raw in voices.inputs]
-    return Labelled(list(inputs), np.tile(voices.labels, copies), voices.sources * copies)
+# A random gain for each of a picture's channels: training pictures may all be grey, a user's not.
+TINT: Final = 0.15
+
+PICTURE: Final = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(),
+        v2.RandomAffine(
+            degrees=12,
+            translate=(0.1, 0.1),
+            scale=(0.9, 1.15),
+            interpolation=v2.InterpolationMode.BILINEAR,
+        ),
+        v2.ColorJitter(brightness=0.25, contrast=0.25),
+        v2.RandomErasing(p=0.25, scale=(0.02, 0.12)),
+    ]
+)
 
 
-def augment(raw: str | bytes, rng: np.random.Generator) -> bytes:
-    """One changed copy of a WAV file, as 16-bit WAV."""
+def augment_sound(raw: Raw, rng: np.random.Generator) -> bytes:
+    """A changed copy of a sound file, as 16-bit WAV: speed, band, noise and loudness."""
     assert isinstance(raw, bytes)
-    samples, rate = soundfile.read(BytesIO(raw), dtype="float32")
-    samples = _stretch(samples, rng.uniform(*PITCH))
+    samples, rate = soundfile.read(BytesIO(raw), dtype="float32", always_2d=True)
+    samples = _stretch(samples.mean(axis=1), rng.uniform(*PITCH))
     if rng.random() < NARROW_SHARE:
         samples = _low_pass(samples, rng.uniform(*BAND) / rate)
     power = np.square(samples).mean() / _ratio(rng.uniform(*SIGNAL_TO_NOISE))
@@ -42,17 +66,62 @@ def augment(raw: str | bytes, rng: np.random.Generator) -> bytes:
     return file.getvalue()
 
 
-def _stretch(samples: np.ndarray, speed: float) -> np.ndarray:
+def augment_spectrogram(item: Any, rng: np.random.Generator) -> Any:
+    """An AudioItem with a band of its mels and one of its frames set to their mean."""
+    with _seeded(rng):
+        mean = float(item.mel.mean())
+        mel = mask_along_axis(item.mel[None], MASKED_MELS, mean, axis=1)
+        frames = min(MASKED_FRAMES, item.mel.shape[1] // 5)
+        mel = mask_along_axis(mel, frames, mean, axis=2) if frames else mel
+    return replace(item, mel=mel[0])
+
+
+def augment_picture(item: Any, rng: np.random.Generator) -> Any:
+    """An ImageItem turned, shifted, scaled, lit and tinted otherwise, with a spot missing."""
+    with _seeded(rng):
+        pixels = PICTURE(item.pixels).float()
+    gain = torch.from_numpy(rng.uniform(1 - TINT, 1 + TINT, (3, 1, 1)).astype(np.float32))
+    return replace(item, pixels=(pixels * gain).clamp(0, 255).to(torch.uint8))
+
+
+def _same(one: Any, rng: np.random.Generator) -> Any:
+    del rng
+    return one
+
+
+AUGMENT_RAW: Final[Mapping[Modality, Callable[[Raw, np.random.Generator], Raw]]] = {
+    Modality.TEXT: _same,
+    Modality.IMAGE: _same,
+    Modality.AUDIO: augment_sound,
+}
+AUGMENT_ITEM: Final[Mapping[Modality, Callable[[Any, np.random.Generator], Any]]] = {
+    Modality.TEXT: _same,
+    Modality.IMAGE: augment_picture,
+    Modality.AUDIO: augment_spectrogram,
+}
+
+
+@contextmanager
+def _seeded(rng: np.random.Generator) -> Iterator[None]:
+    """Let torch draw from a seed of `rng`'s, and afterwards go on as if it had not drawn."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        yield
+
+
+def _stretch(samples: Array, speed: float) -> Array:
     """Faster and higher, or slower and lower."""
     places = np.arange(int(len(samples) / speed)) * speed
-    return np.interp(places, np.arange(len(samples)), samples)
+    stretched: Array = np.interp(places, np.arange(len(samples)), samples)
+    return stretched
 
 
-def _low_pass(samples: np.ndarray, frequency: float) -> np.ndarray:
+def _low_pass(samples: Array, frequency: float) -> Array:
     """Nothing above a frequency, which is in cycles per sample."""
     spectrum = np.fft.rfft(samples)
     spectrum[np.fft.rfftfreq(len(samples)) > frequency] = 0
-    return np.fft.irfft(spectrum, len(samples))
+    filtered: Array = np.fft.irfft(spectrum, len(samples))
+    return filtered
 
 
 def _ratio(decibels: float) -> float:

@@ -1,39 +1,28 @@
 """Embeddings by the serving encoders, kept on disk by the encoder's version."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from mesh.artifact import Artifact
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Item, Raw
-from mesh.engine import engine_builders
-from mesh.settings import InputLimits, NodeSettings
+from mesh.loading import LoadEncoder
 from services.audio_encoder.encoder import AudioEncoder
 from services.text_encoder.encoder import TextEncoder
 from services.vision_encoder.encoder import VisionEncoder
 
-ENCODERS = {
-    Modality.TEXT: TextEncoder,
-    Modality.IMAGE: VisionEncoder,
-    Modality.AUDIO: AudioEncoder,
+# How each modality's encoder is built, as its node does it.
+ENCODERS: Final[Mapping[Modality, LoadEncoder]] = {
+    Modality.TEXT: TextEncoder.load,
+    Modality.IMAGE: VisionEncoder.load,
+    Modality.AUDIO: AudioEncoder.load,
 }
 
 # Items preprocessed at a time: enough to find batches of like lengths among them.
-CHUNK = 2048
-
-
-def load_encoders(model: Path, settings: NodeSettings) -> dict[Modality, Encoder[Any]]:
-    """The model's three encoders, each on the first of the settings' devices."""
-    engine, *_ = engine_builders(settings)
-    limits = InputLimits()
-    return {
-        modality: encoder.load(Artifact.open(model / modality), engine, limits)
-        for modality, encoder in ENCODERS.items()
-    }
+CHUNK: Final = 2048
 
 
 def embed_cached(encoder: Encoder[Any], inputs: Sequence[Raw], cache: Path) -> np.ndarray:

@@ -5,7 +5,7 @@ They are computed by torch in float32, through the serving code, from the artifa
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def write_encoder_golden(
     for file, name in zip(found, names, strict=True):
         shutil.copyfile(file, artifact / name)
     _name_inputs(artifact, names)
-    encoder = ENCODERS[modality].load(Artifact.open(artifact), engine, InputLimits())
+    encoder = ENCODERS[modality](Artifact.open(artifact), engine, InputLimits())
     items = [encoder.preprocess(_raw(modality, file)) for file in found]
     vectors = np.concatenate([encoder.forward([item]) for item in items])
     write_tensors(artifact / OUTPUTS, {EMBEDDINGS: vectors})
@@ -51,11 +51,11 @@ def write_encoder_golden(
 def write_fusion_golden(
     artifact: Path, vectors: Mapping[Modality, np.ndarray], engine: EngineBuilder
 ) -> None:
-    """Give fusion's artifact an example of each subset of modalities, made of these embeddings."""
+    """Give fusion's artifact an example of each subset of the modalities that have embeddings."""
     _empty_folder(artifact / "golden")
     examples = [
         {modality: vectors[modality][number % len(vectors[modality])] for modality in subset}
-        for number, subset in enumerate(subsets())
+        for number, subset in enumerate(subsets(vectors))
     ]
     names = [f"golden/{number}.safetensors" for number in range(len(examples))]
     for example, name in zip(examples, names, strict=True):
@@ -65,10 +65,10 @@ def write_fusion_golden(
     write_tensors(artifact / OUTPUTS, {PROBABILITIES: classifier.classify(examples)})
 
 
-def subsets() -> list[tuple[Modality, ...]]:
+def subsets(modalities: Iterable[Modality]) -> list[tuple[Modality, ...]]:
     """All subsets of the modalities but the empty one, the smallest first."""
-    sizes = range(1, len(Modality) + 1)
-    return [subset for size in sizes for subset in combinations(Modality, size)]
+    known = tuple(modalities)
+    return [subset for size in range(1, len(known) + 1) for subset in combinations(known, size)]
 
 
 def write_config(artifact: Path, config: Mapping[str, Any]) -> None:

@@ -1,133 +1,153 @@
-"""Training of one fusion head on tables of embeddings, whose rows are joined by class."""
+"""Training of one fusion head on drawn examples, and its calibration."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Self
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import torch
+from sklearn.metrics import f1_score
+from torch import nn
 from torch.nn import functional
 
 from mesh.embedding import Modality
-from services.fusion.model import ConcatFusion, FusionShape
-from training.data import LABELS, SEED, draw_by_class
+from services.fusion.auxiliary import AuxiliaryHeads
+from services.fusion.frame import Fusion
+from services.fusion.model import FUSIONS
+from training.config import ConfigError, FusionConfig
 from training.golden import subsets
+from training.pool import Columns, Examples, Pool
+from training.task import OPTIMIZERS
 
-# Which modalities are present in each of `subsets()`: float32 of shape (7, modalities).
-SUBSETS: Final = torch.tensor(
-    [[modality in subset for modality in Modality] for subset in subsets()], dtype=torch.float32
-)
-TEMPERATURES: Final = torch.logspace(-0.7, 0.7, 141)
 LEAST_DEVIATION: Final = 1e-6
+TEMPERATURES: Final = torch.logspace(-1, 1, 201)
+# How often in a run the head is tried on dev.
+LOOKS: Final = 10
+
+Tried = Mapping[tuple[Modality, ...], Examples]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The recipe. Voices are few: much dropout keeps the head from learning them by heart."""
+def new_head(config: FusionConfig, columns: Columns, classes: int) -> Fusion:
+    """An untrained head that standardises by the columns' means and deviations.
 
-    width: int = 64
-    hidden: int = 64
-    # Of the embeddings of text, image and audio, and of the two layers behind.
-    input_dropout: tuple[float, ...] = (0.1, 0.5, 0.8)
-    dropout: float = 0.5
-    steps: int = 500
-    per_class: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-
-
-@dataclass(frozen=True)
-class Table:
-    """One modality's embeddings, float32 (rows, dim), and their classes, int64 (rows,)."""
-
-    vectors: np.ndarray
-    labels: np.ndarray
-
-    def draw(self, per_class: int, rng: np.random.Generator) -> torch.Tensor:
-        """Embeddings of rows drawn uniformly over the classes, in the classes' order."""
-        return torch.from_numpy(self.vectors[draw_by_class(self.labels, per_class, rng)])
-
-    @classmethod
-    def stacked(cls, tables: Sequence["Table"]) -> Self:
-        """The rows of one table after those of another."""
-        return cls(
-            np.concatenate([table.vectors for table in tables]),
-            np.concatenate([table.labels for table in tables]),
-        )
-
-    def where(self, rows: np.ndarray) -> "Table":
-        """The rows of a mask."""
-        return Table(self.vectors[rows], self.labels[rows])
-
-
-Tables = Sequence[Table]
-
-
-def join(tables: Tables, per_class: int, rng: np.random.Generator) -> torch.Tensor:
-    """Examples joined by class, in the classes' order: (classes x per_class, sum of dims)."""
-    return torch.cat([table.draw(per_class, rng) for table in tables], dim=1)
-
-
-def labels_of(examples: torch.Tensor) -> torch.Tensor:
-    """The classes of what `join` drew."""
-    return torch.arange(len(LABELS)).repeat_interleave(len(examples) // len(LABELS))
-
-
-def shape_of(settings: Settings) -> dict[str, Any]:
-    """The fields of FusionShape that an artifact's `model` holds."""
-    names = ("width", "hidden", "input_dropout", "dropout")
-    return {name: getattr(settings, name) for name in names}
-
-
-def new_head(tables: Tables, settings: Settings) -> ConcatFusion:
-    """An untrained head that standardises by the tables' means and deviations."""
-    dims = [table.vectors.shape[1] for table in tables]
-    head = ConcatFusion(FusionShape(dims=dims, classes=len(LABELS), **shape_of(settings)))
-    head.mean.copy_(torch.from_numpy(np.concatenate([table.vectors.mean(0) for table in tables])))
-    deviation = np.concatenate([table.vectors.std(0) for table in tables])
-    head.deviation.copy_(torch.from_numpy(deviation.clip(LEAST_DEVIATION)))
+    Raises ConfigError where the config's `model` doesn't fit the strategy.
+    """
+    dims = [column.vectors.shape[1] for column in columns.values()]
+    try:
+        head = FUSIONS[config.strategy]({"dims": dims, "classes": classes, **config.model})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"fusion.model: {error}") from None
+    vectors = [column.vectors for column in columns.values()]
+    head.mean.copy_(torch.from_numpy(np.concatenate([part.mean(0) for part in vectors])))
+    deviation = np.concatenate([part.std(0) for part in vectors]).clip(LEAST_DEVIATION)
+    head.deviation.copy_(torch.from_numpy(deviation))
     return head
 
 
-def train(tables: Tables, settings: Settings) -> ConcatFusion:
-    """A trained head, its temperatures still at one.
-
-    Each example of a batch keeps a random subset of its modalities, so one head serves them all.
-    """
-    torch.manual_seed(SEED)
-    rng = np.random.default_rng(SEED)
-    head = new_head(tables, settings)
-    optimizer = torch.optim.AdamW(
-        head.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+def train_head(config: FusionConfig, pool: Pool, dev: Tried, seed: int) -> Fusion:
+    """A trained and calibrated head: of LOOKS looks at dev the one with the best macro-F1."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    head = new_head(config, pool.columns, pool.classes)
+    set_priors(head, pool, config.natural)
+    auxiliary = AuxiliaryHeads(head.shape)
+    optimizer = OPTIMIZERS[config.optimizer](
+        [*head.parameters(), *auxiliary.parameters()],
+        config.learning_rate,
+        weight_decay=config.weight_decay,
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    for _ in range(settings.steps):
-        examples = join(tables, settings.per_class, rng)
-        present = SUBSETS[torch.from_numpy(rng.integers(len(SUBSETS), size=len(examples)))]
-        loss = functional.cross_entropy(head.logits(examples, present), labels_of(examples))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    best, weights = -1.0, head.state_dict()
+    for step in range(1, config.steps + 1):
+        loss = loss_of(head.train(), auxiliary, pool.draw(config.batch_size, rng), config, rng)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        if step % max(1, config.steps // LOOKS) == 0 and (score := macro_f1(head, dev)) > best:
+            best, weights = score, copy.deepcopy(head.state_dict())
+    head.load_state_dict(weights)
+    calibrate(head, dev)
     return head.eval()
 
 
+def loss_of(
+    head: Fusion,
+    auxiliary: AuxiliaryHeads,
+    examples: Examples,
+    config: FusionConfig,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    """The cross-entropy of what is left after modality dropout, and of each modality by itself."""
+    present = thinned(examples.present, config.modality_dropout, rng)
+    projected = head.projected(examples.embeddings)
+    fused = functional.cross_entropy(
+        head.combined(projected, present),
+        examples.classes,
+        label_smoothing=config.label_smoothing,
+    )
+    single = functional.cross_entropy(
+        auxiliary(projected).transpose(1, 2),
+        examples.classes[:, None].expand(-1, present.shape[1]),
+        reduction="none",
+    )
+    own = (single * examples.present).sum() / examples.present.sum()
+    return fused + config.auxiliary * own
+
+
+def thinned(present: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:
+    """The mask without so large a share of the modalities; each example keeps one at least."""
+    kept = present * torch.from_numpy(rng.random(present.shape) >= share).float()
+    order = torch.from_numpy(rng.random(present.shape)).float() * present
+    one = functional.one_hot(order.argmax(1), present.shape[1]).float()
+    return torch.where(kept.any(1, keepdim=True), kept, one)
+
+
 @torch.no_grad()
-def subset_logits(head: ConcatFusion, examples: torch.Tensor) -> torch.Tensor:
-    """The logits of each of SUBSETS: (7, examples, classes)."""
-    return torch.stack([head.logits(examples, row.expand(len(examples), -1)) for row in SUBSETS])
+def macro_f1(head: Fusion, tried: Tried) -> float:
+    """The mean over the subsets of modalities."""
+    head.eval()
+    scores = [
+        f1_score(
+            part.classes,
+            head(part.embeddings, part.present).argmax(1),
+            average="macro",
+            zero_division=0,
+        )
+        for part in tried.values()
+    ]
+    return float(np.mean(scores))
 
 
-def accuracies(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The accuracy of each of SUBSETS, from logits (7, examples, classes)."""
-    return (logits.argmax(2) == labels).float().mean(1)
+@torch.no_grad()
+def calibrate(head: Fusion, dev: Tried) -> None:
+    """Give each subset the temperature of the least cross-entropy on dev (Guo et al. 2017)."""
+    head.eval()
+    for part in dev.values():
+        logits = head.logits(part.embeddings, part.present)
+        subset = head.subset_of(part.present[:1])
+        losses = []
+        for temperature in TEMPERATURES:
+            head.temperature[subset] = temperature
+            calibrated = head.calibrated(logits, part.present)
+            losses.append(functional.cross_entropy(calibrated, part.classes))
+        head.temperature[subset] = TEMPERATURES[torch.stack(losses).argmin()]
 
 
-def set_temperatures(head: ConcatFusion, logits: torch.Tensor, labels: torch.Tensor) -> None:
-    """Give each subset the temperature of the least cross-entropy on logits of held-out examples.
+def set_priors(head: Fusion, pool: Pool, natural: float) -> None:
+    """Let each subset expect the classes as often as they are met with it, so far as `natural`."""
+    for subset in subsets(pool.columns):
+        present = torch.tensor([[modality in subset for modality in pool.columns]])
+        prior = natural * torch.from_numpy(pool.log_prior(subset))
+        head.log_prior[head.subset_of(present)] = prior.float()
 
-    `logits` are those of each of SUBSETS: (7, examples, classes).
-    """
-    for present, own in zip(SUBSETS, logits, strict=True):
-        losses = torch.stack([functional.cross_entropy(own / t, labels) for t in TEMPERATURES])
-        head.temperature[head.subset_of(present[None])] = TEMPERATURES[losses.argmin()]
+
+def shape_entries(head: Fusion) -> dict[str, Any]:
+    """The head's shape as an artifact's `model` holds it; dims and classes stand elsewhere."""
+    shape = {name: getattr(head.shape, name) for name in head.shape.__dataclass_fields__}
+    return {name: value for name, value in shape.items() if name not in ("dims", "classes")}
+
+
+def stored_weights(head: nn.Module) -> dict[str, np.ndarray]:
+    """The head's weights in half precision."""
+    return {name: tensor.half().numpy() for name, tensor in head.state_dict().items()}

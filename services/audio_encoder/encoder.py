@@ -15,7 +15,9 @@ from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
 from services.audio_encoder.model import ARCHITECTURES
+from services.audio_encoder.network import Network
 from services.audio_encoder.preprocess import (
+    FRAMES_PER_SECOND,
     SAMPLE_RATE,
     AudioConfig,
     AudioItem,
@@ -42,16 +44,21 @@ class AudioEncoder:
 
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
-        """Build the artifact's model."""
+        """Build the artifact's model.
+
+        Without a `base` all the weights are the artifact's own; ValueError as check_fits.
+        """
         config = artifact.config
         architecture = ARCHITECTURES[config["architecture"]]
         model = architecture.build(config["model"])
-        model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+        base = architecture.read(artifact.base_weights()) if "base" in config else {}
+        model.load_state_dict(base | artifact.weights())
         preprocess = AudioPreprocessor(
             AudioConfig(**config["preprocess"]),
             limits.max_audio_bytes,
             limits.max_audio_seconds,
         )
+        check_fits(model, preprocess.config)
         return cls(
             version=artifact.version,
             dim=model.dim,
@@ -72,6 +79,19 @@ class AudioEncoder:
     def forward(self, items: Sequence[AudioItem]) -> npt.NDArray[np.float32]:
         """Encode one batch: float32 of shape (len(items), dim)."""
         return self._engine(collate(items))
+
+
+def check_fits(network: Network, config: AudioConfig) -> None:
+    """Raises ValueError where the network can't take every spectrogram of preprocessing."""
+    if config.mels != network.mels:
+        raise ValueError(
+            f"preprocess gives {config.mels} mels, but the network takes {network.mels}"
+        )
+    frames = config.seconds * FRAMES_PER_SECOND
+    if network.longest is not None and frames > network.longest:
+        raise ValueError(
+            f"{config.seconds} seconds are {frames} frames, but the network takes {network.longest}"
+        )
 
 
 def _example() -> bytes:

@@ -7,12 +7,13 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from mesh.artifact import Artifact
+from mesh.artifact import Artifact, ArtifactError
 from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
 from services.text_encoder.model import ARCHITECTURES
+from services.text_encoder.network import Network
 from services.text_encoder.preprocess import TextConfig, TextItem, TextPreprocessor, collate
 
 EXAMPLE: Final = "What a lovely surprise, I am so happy to see you!"
@@ -37,16 +38,15 @@ class TextEncoder:
 
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
-        """Build the artifact's model and tokenizer."""
+        """Build the artifact's model and tokenizer; ArtifactError if they don't fit each other."""
         config = artifact.config
-        architecture = ARCHITECTURES[config["architecture"]]
-        model = architecture.build(config["model"])
-        model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+        model = _network(artifact)
         preprocess = TextPreprocessor(
             TextConfig(**config["preprocess"]),
             artifact.file("tokenizer"),
             limits.max_text_chars,
         )
+        _check_fit(model, preprocess)
         return cls(
             version=artifact.version,
             dim=model.dim,
@@ -62,3 +62,26 @@ class TextEncoder:
     def forward(self, items: Sequence[TextItem]) -> npt.NDArray[np.float32]:
         """Encode one batch: float32 of shape (len(items), dim)."""
         return self._engine(collate(items))
+
+
+def _network(artifact: Artifact) -> Network:
+    """The artifact's network with its weights; without a base all of them are its own."""
+    architecture = ARCHITECTURES[artifact.config["architecture"]]
+    model = architecture.build(artifact.config["model"])
+    base = architecture.read(artifact.base_weights()) if "base" in artifact.config else {}
+    model.load_state_dict(base | artifact.weights())
+    return model
+
+
+def _check_fit(model: Network, preprocess: TextPreprocessor) -> None:
+    """Else a text that is long, or has a certain word in it, would fail its whole batch."""
+    if model.positions is not None and preprocess.max_tokens > model.positions:
+        raise ArtifactError(
+            f"preprocess.max_tokens is {preprocess.max_tokens}, but the model has only "
+            f"{model.positions} positions"
+        )
+    if preprocess.vocabulary > model.vocabulary:
+        raise ArtifactError(
+            f"the tokenizer has {preprocess.vocabulary} tokens, but the model knows only "
+            f"{model.vocabulary}"
+        )

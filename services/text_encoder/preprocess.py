@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 
 from mesh.errors import InvalidInput, TooLarge
 
-# What a padded place holds; the attention mask hides it from the model.
+# What a padded place holds. Any id would do: padding comes after the text, and the attention mask
+# says where, so that no network looks at it.
 PAD_ID: Final = 0
 
 
@@ -36,19 +37,24 @@ class TextItem:
 
 
 class TextPreprocessor:
-    """Turns texts into TextItems. Safe to call from many threads."""
+    """Turns texts into TextItems. Safe to call from many threads.
+
+    It gives `max_tokens` tokens at most, whose ids are below `vocabulary`.
+    """
 
     def __init__(self, config: TextConfig, tokenizer: Path, max_chars: int) -> None:
         self.max_chars = max_chars
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
         self.tokenizer.no_padding()  # A batch is padded to its own longest text, in `collate`.
         self.tokenizer.enable_truncation(config.max_tokens)
+        self.max_tokens = config.max_tokens
+        self.vocabulary = 1 + max(self.tokenizer.get_vocab().values())
 
     def __call__(self, raw: str | bytes) -> TextItem:
         """Tokenize text, given as str or as UTF-8.
 
-        Raises TooLarge over `max_chars` characters, InvalidInput for what is not Unicode text and
-        for white space alone.
+        Raises TooLarge over `max_chars` characters, InvalidInput for what is not Unicode text, for
+        white space alone and where the tokenizer knows nothing in it.
         """
         text = _decode(raw)
         if len(text) > self.max_chars:
@@ -56,6 +62,8 @@ class TextPreprocessor:
         if not text.strip():
             raise InvalidInput("the text holds nothing but white space")
         encoding = self.tokenizer.encode(unicodedata.normalize("NFC", text))
+        if not encoding.ids:
+            raise InvalidInput("the text holds nothing that the model can read")
         return TextItem(torch.tensor(encoding.ids), truncated=bool(encoding.overflowing))
 
 

@@ -15,6 +15,7 @@ from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
 from services.vision_encoder.model import ARCHITECTURES
+from services.vision_encoder.network import Network
 from services.vision_encoder.preprocess import ImageConfig, ImageItem, ImagePreprocessor
 
 # Eight pictures of the usual size. Beyond that their feature maps leave a CPU's caches, and each
@@ -37,14 +38,19 @@ class VisionEncoder:
 
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
-        """Build the artifact's model."""
+        """Build the artifact's model.
+
+        Without a `base` all the weights are the artifact's own; ValueError as check_fits.
+        """
         config = artifact.config
         architecture = ARCHITECTURES[config["architecture"]]
         model = architecture.build(config["model"])
-        model.load_state_dict(architecture.read(artifact.base_weights()) | artifact.weights())
+        base = architecture.read(artifact.base_weights()) if "base" in config else {}
+        model.load_state_dict(base | artifact.weights())
         preprocess = ImagePreprocessor(
             ImageConfig(**config["preprocess"]), limits.max_image_bytes, limits.max_image_pixels
         )
+        check_fits(model, preprocess)
         return cls(
             version=artifact.version,
             dim=model.dim,
@@ -65,6 +71,13 @@ class VisionEncoder:
     def forward(self, items: Sequence[ImageItem]) -> npt.NDArray[np.float32]:
         """Encode one batch: float32 of shape (len(items), dim)."""
         return self._engine(self._preprocess.collate(items))
+
+
+def check_fits(network: Network, preprocess: ImagePreprocessor) -> None:
+    """Raises ValueError where the network can't take pictures of preprocessing's size."""
+    size = preprocess.config.size
+    if network.size not in (None, size):
+        raise ValueError(f"preprocess.size is {size}, but the network takes {network.size} only")
 
 
 def _example() -> bytes:

@@ -17,7 +17,7 @@ from mesh.artifact import Artifact
 from mesh.embedding import Modality
 from mesh.engine import torch_engine
 from mesh.golden import EMBEDDINGS
-from services.text_encoder.model import read_bert
+from services.text_encoder.bert import read_bert
 from tests.e2e.inputs import ROOT
 from training.golden import write_config, write_encoder_golden, write_fusion_golden
 

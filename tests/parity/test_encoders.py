@@ -22,11 +22,11 @@ from mesh.encoding import Raw
 from mesh.engine import EngineBuilder, torch_engine
 from mesh.settings import InputLimits
 from services.audio_encoder.encoder import AudioEncoder
-from services.audio_encoder.model import PooledWhisper, WhisperShape, read_whisper
 from services.audio_encoder.preprocess import AudioConfig, AudioPreprocessor
+from services.audio_encoder.whisper import PooledWhisper, WhisperShape, read_whisper
 from services.text_encoder.encoder import TextEncoder
+from services.vision_encoder.efficientnet import EfficientNetLite0, read_efficientnet_lite
 from services.vision_encoder.encoder import VisionEncoder
-from services.vision_encoder.model import EfficientNetLite0, read_efficientnet_lite
 from tests.media import encoded, sound, tone
 
 ROOT: Final = Path(__file__).parents[2]

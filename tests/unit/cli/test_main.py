@@ -19,8 +19,8 @@ def test_help_names_every_subcommand() -> None:
     """With what each is for."""
     status, output = run("--help")
     assert status == 0
-    assert "predict  Classify" in output
-    assert "up       Start Redis" in output
+    assert "predict   Classify" in output
+    assert "up        Start Redis" in output
 
 
 def test_the_version_is_the_packages() -> None:

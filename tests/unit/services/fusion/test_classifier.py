@@ -1,9 +1,11 @@
 """A head behind the mesh's Classifier contract, on a tiny artifact."""
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from mesh.loading import load_fusion
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
 from services.fusion.classifier import FusionClassifier
+from services.fusion.model import FUSIONS
 from tests.fusion_artifacts import DIMS, LABELS, fusion_artifact
 
 ENGINE: EngineBuilder = partial(torch_engine, device="cpu", dtype=torch.float32)
@@ -36,16 +39,28 @@ def classifier(artifact: Artifact) -> FusionClassifier:
     return FusionClassifier.load(artifact, ENGINE)
 
 
-@pytest.mark.parametrize("missing", ["labels", "encoders", "architecture", "model"])
-def test_an_artifact_without_a_part_is_an_artifact_error(artifact: Artifact, missing: str) -> None:
-    """As a node loads it."""
-    config = {key: value for key, value in artifact.config.items() if key != missing}
+def load_as_a_node(artifact: Artifact, config: Mapping[str, Any]) -> None:
+    """Load an artifact of this config, whose folder is inside the other's."""
     folder = artifact.path / "fusion"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
     settings = NodeSettings(model=str(artifact.path), threads=torch.get_num_threads())
+    load_fusion(settings, NodeMetrics(CollectorRegistry()), FusionClassifier.load)
+
+
+@pytest.mark.parametrize("missing", ["labels", "encoders", "architecture", "model"])
+def test_an_artifact_without_a_part_is_an_artifact_error(artifact: Artifact, missing: str) -> None:
+    """It names the part."""
+    config = {key: value for key, value in artifact.config.items() if key != missing}
     with pytest.raises(ArtifactError, match=f"fusion can't be used: KeyError: '{missing}'"):
-        load_fusion(settings, NodeMetrics(CollectorRegistry()), FusionClassifier.load)
+        load_as_a_node(artifact, config)
+
+
+def test_an_unknown_part_of_the_model_is_an_artifact_error(artifact: Artifact) -> None:
+    """It names the part."""
+    config = {**artifact.config, "model": {**artifact.config["model"], "depth": 3}}
+    with pytest.raises(ArtifactError, match="fusion can't be used: ValueError: `model` has depth"):
+        load_as_a_node(artifact, config)
 
 
 def vector(modality: Modality) -> np.ndarray:
@@ -53,9 +68,9 @@ def vector(modality: Modality) -> np.ndarray:
     return np.arange(DIMS[modality], dtype=np.float32)
 
 
-def every_subset() -> list[Example]:
-    """The seven examples that three modalities allow."""
-    subsets = (subset for size in (1, 2, 3) for subset in combinations(Modality, size))
+def every_subset(modalities: Sequence[Modality] = tuple(Modality)) -> list[Example]:
+    """The examples that these modalities allow: seven of all three."""
+    subsets = (subset for size in (1, 2, 3) for subset in combinations(modalities, size))
     return [{modality: vector(modality) for modality in subset} for subset in subsets]
 
 
@@ -115,16 +130,32 @@ def test_what_no_encoder_gives_is_refused(
         classifier.classify([*every_subset(), example])
 
 
-def test_a_modality_that_the_head_was_not_trained_on_is_refused() -> None:
-    """A head may know fewer modalities than the mesh."""
-    head = FusionClassifier(
-        name="text only",
-        version="sha256:head",
-        labels=LABELS,
-        encoders={Modality.TEXT: EncoderVersion("sha256:text", 3)},
-        _engine=lambda inputs: np.full((len(inputs["present"]), 2), 0.5, np.float32),
-    )
+@pytest.mark.parametrize("architecture", FUSIONS)
+@pytest.mark.parametrize(
+    "names", ["text", "image", "text image", "image audio", "text image audio"]
+)
+def test_a_head_may_know_fewer_modalities_than_the_mesh(
+    tmp_path: Path, architecture: str, names: str
+) -> None:
+    """It answers all subsets of its own, as a batch and one by one, whatever its strategy."""
+    modalities = [Modality(name) for name in names.split()]
+    head = FusionClassifier.load(fusion_artifact(tmp_path, architecture, modalities), ENGINE)
+    examples = every_subset(modalities)
 
-    assert head.classify([{Modality.TEXT: vector(Modality.TEXT)}]).shape == (1, 2)
-    with pytest.raises(InvalidInput, match="knows no image"):
-        head.classify([{Modality.IMAGE: vector(Modality.IMAGE)}])
+    together = head.classify(examples)
+
+    alone = np.concatenate([head.classify([example]) for example in examples])
+    assert list(head.encoders) == modalities
+    assert together.shape == (2 ** len(modalities) - 1, 2)
+    assert together.sum(1) == pytest.approx(1.0)
+    assert together == pytest.approx(alone, abs=1e-6)
+
+
+def test_a_modality_that_the_head_was_not_trained_on_is_refused(tmp_path: Path) -> None:
+    """Also beside others that it knows."""
+    head = FusionClassifier.load(fusion_artifact(tmp_path, modalities=["text", "audio"]), ENGINE)
+
+    for example in every_subset():
+        if Modality.IMAGE in example:
+            with pytest.raises(InvalidInput, match="tiny knows no image"):
+                head.classify([example])

@@ -1,86 +1,124 @@
-"""The concat head: presence, standardisation, temperatures."""
+"""The heads by the name of their strategy: what a config may say, and what an artifact holds."""
 
-from itertools import product
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from services.fusion.model import FUSIONS, ConcatFusion, FusionShape
+from mesh.artifact import Artifact
+from services.fusion.auxiliary import AuxiliaryHeads
+from services.fusion.model import FUSIONS
 
-DIMS = (3, 2, 4)
-MASKS = torch.tensor([mask for mask in product((0.0, 1.0), repeat=3) if any(mask)])
-
-
-@pytest.fixture
-def head() -> ConcatFusion:
-    """A head of three modalities and five classes with random weights."""
-    torch.manual_seed(0)
-    shape = FusionShape(DIMS, 5, width=8, hidden=8, input_dropout=(0.5, 0.5, 0.5), dropout=0.5)
-    return ConcatFusion(shape).eval().requires_grad_(False)
+MODEL = {"dims": [3, 2], "classes": 3, "width": 8, "hidden": 6}
 
 
-def examples(count: int) -> torch.Tensor:
-    """Random embeddings side by side."""
-    return torch.randn(count, sum(DIMS), generator=torch.Generator().manual_seed(1))
+@pytest.fixture(params=FUSIONS)
+def strategy(request: pytest.FixtureRequest) -> str:
+    """Each strategy's name."""
+    name: str = request.param
+    return name
 
 
-def test_every_subset_has_probabilities(head: ConcatFusion) -> None:
-    """They are positive and sum to one, whatever is missing."""
-    probabilities = head(examples(len(MASKS)), MASKS)
-
-    assert probabilities.shape == (7, 5)
-    assert (probabilities > 0).all()
-    assert probabilities.sum(1).tolist() == pytest.approx([1.0] * 7)
+def drops(strategy: str, **model: Any) -> list[float]:
+    """The input dropout of a head's modalities."""
+    head = FUSIONS[strategy]({**MODEL, **model})
+    return [project[0].p for project in head.project]
 
 
-def test_every_subset_has_an_answer_of_its_own(head: ConcatFusion) -> None:
-    """The same embeddings under another mask are another example."""
-    probabilities = head(examples(1).expand(7, -1), MASKS)
-
-    assert len({tuple(row) for row in probabilities.tolist()}) == 7
-
-
-@pytest.mark.parametrize("place", range(3))
-def test_what_stands_in_a_missing_place_has_no_influence(head: ConcatFusion, place: int) -> None:
-    """A missing modality's numbers change nothing, a present one's do."""
-    one, other = examples(1), examples(1)
-    start = sum(DIMS[:place])
-    other[:, start : start + DIMS[place]] += 100.0
-    without = torch.ones(1, 3)
-    without[0, place] = 0
-
-    assert torch.equal(head(one, without), head(other, without))
-    assert not torch.allclose(head(one, torch.ones(1, 3)), head(other, torch.ones(1, 3)))
-
-
-def test_embeddings_are_standardised_by_the_stored_mean_and_deviation(head: ConcatFusion) -> None:
-    """Shifting and scaling the embeddings and the statistics alike changes nothing."""
-    mask = torch.ones(4, 3)
-    before = head(examples(4), mask)
-
-    head.mean.fill_(7.0)
-    head.deviation.fill_(3.0)
-
-    assert torch.allclose(head(examples(4) * 3 + 7, mask), before, atol=1e-6)
-
-
-def test_a_temperature_softens_its_own_subset_alone(head: ConcatFusion) -> None:
-    """Text and audio, of places 0 and 2, are subset 1 + 4."""
-    embeddings = examples(7)
-    before = head(embeddings, MASKS)
-
-    head.temperature[0b101] = 2.0
-    after = head(embeddings, MASKS)
-
-    changed = (before != after).any(1)
-    assert MASKS[changed].tolist() == [[1.0, 0.0, 1.0]]
-    assert after[changed].max() < before[changed].max()
-    assert torch.equal(before.argmax(1), after.argmax(1))
-
-
-def test_the_registry_builds_a_head_from_a_config() -> None:
-    """Its names are FusionShape's."""
-    model = {"width": 4, "hidden": 4, "input_dropout": [0, 0], "dropout": 0.1}
-    head = FUSIONS["concat"]({"dims": [2, 3], "classes": 3, **model}).eval()
+def test_a_head_needs_only_its_dims_and_classes(strategy: str) -> None:
+    """Everything else has a default."""
+    head = FUSIONS[strategy]({"dims": [2, 3], "classes": 3}).eval()
 
     assert head(torch.zeros(1, 5), torch.ones(1, 2)).shape == (1, 3)
+
+
+def test_input_dropout_is_one_number_or_one_for_each_modality(strategy: str) -> None:
+    """As a config likes it."""
+    assert drops(strategy, input_dropout=0.4) == [0.4, 0.4]
+    assert drops(strategy, input_dropout=0) == [0, 0]
+    assert drops(strategy, input_dropout=[0.1, 0.7]) == [0.1, 0.7]
+
+
+def test_a_number_for_some_modalities_only_is_refused(strategy: str) -> None:
+    """Nobody could say which is meant."""
+    with pytest.raises(ValueError, match="input_dropout: 3 for 2 modalities"):
+        drops(strategy, input_dropout=[0.1, 0.2, 0.3])
+
+
+def test_an_unknown_key_is_refused_by_its_name(strategy: str) -> None:
+    """With those that there are."""
+    with pytest.raises(ValueError, match="`model` has depth, wide, which is none of dims, cl"):
+        FUSIONS[strategy]({**MODEL, "wide": 3, "depth": 2})
+
+
+@pytest.mark.parametrize("strategy", ["concat", "mean", "gated"])
+def test_only_attention_has_heads_and_layers(strategy: str) -> None:
+    """A setting without effect would be a mistake of its author."""
+    with pytest.raises(ValueError, match="`model` has heads, layers, which is none of"):
+        FUSIONS[strategy]({**MODEL, "heads": 2, "layers": 1})
+
+
+def test_attention_has_as_many_layers_as_it_is_told() -> None:
+    """Each has its own weights."""
+    names = FUSIONS["attention"]({**MODEL, "heads": 2, "layers": 3}).state_dict()
+
+    assert {name.split(".")[1] for name in names if name.startswith("layers.")} == set("012")
+
+
+def test_attention_heads_share_the_width_evenly() -> None:
+    """Or the head isn't built."""
+    with pytest.raises(ValueError, match="heads: 3 can't share a width of 8 evenly"):
+        FUSIONS["attention"]({**MODEL, "heads": 3})
+
+
+def test_the_shape_that_a_head_keeps_builds_its_like(strategy: str, tmp_path: Path) -> None:
+    """Which is what an artifact's config has to say."""
+    head = FUSIONS[strategy]({**MODEL, "input_dropout": 0.2})
+    kept = {name: getattr(head.shape, name) for name in head.shape.__dataclass_fields__}
+
+    again = FUSIONS[strategy](json.loads(json.dumps(kept)))
+
+    again.load_state_dict(head.state_dict())
+    assert again.shape == head.shape
+
+
+def test_the_default_heads_weights_keep_their_names() -> None:
+    """An artifact that was written once is read for ever."""
+    artifact = Artifact.open(Path(__file__).parents[4] / "models" / "emotion6" / "fusion")
+
+    assert set(artifact.weights()) == {
+        "mean", "deviation", "temperature", "missing",
+        *(f"project.{place}.1.{part}" for place in range(3) for part in ("weight", "bias")),
+        *(f"classify.{layer}.{part}" for layer in (1, 4) for part in ("weight", "bias")),
+    }  # fmt: skip
+
+
+def test_auxiliary_heads_judge_each_modality_alone(strategy: str) -> None:
+    """A modality's logits rest on its own embedding, and on no mask."""
+    torch.manual_seed(0)
+    head = FUSIONS[strategy](MODEL).eval()
+    auxiliary = AuxiliaryHeads(head.shape)
+    one = torch.randn(4, 5)
+    other = torch.cat([one[:, :3], torch.randn(4, 2)], dim=1)
+
+    logits, turned = (auxiliary(head.projected(embeddings)) for embeddings in (one, other))
+
+    assert logits.shape == (4, 2, 3)
+    assert torch.equal(logits[:, 0], turned[:, 0])
+    assert not torch.allclose(logits[:, 1], turned[:, 1])
+
+
+def test_auxiliary_heads_are_no_part_of_what_is_served(strategy: str) -> None:
+    """Their weights are theirs alone, and their loss reaches the projections."""
+    head = FUSIONS[strategy](MODEL)
+    served = set(head.state_dict())
+    auxiliary = AuxiliaryHeads(head.shape)
+
+    auxiliary(head.projected(torch.randn(4, 5))).square().sum().backward()
+
+    assert set(head.state_dict()) == served
+    assert not served & set(auxiliary.state_dict())
+    assert all(weight.grad is not None for weight in auxiliary.parameters())
+    assert all(weight.grad is not None for weight in head.project.parameters())

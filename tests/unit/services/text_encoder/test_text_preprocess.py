@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mesh.errors import InvalidInput, TooLarge
 from services.text_encoder.preprocess import TextConfig, TextPreprocessor, collate
@@ -17,6 +18,20 @@ CLS, SEP, HAPPY, UNKNOWN = (WORDS.index(word) for word in ("[CLS]", "[SEP]", "ha
 def preprocess(tmp_path: Path) -> TextPreprocessor:
     """A preprocessor of texts to 100 characters and 8 tokens."""
     return TextPreprocessor(TextConfig(max_tokens=8), write_tokenizer(tmp_path / "t.json"), 100)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> TextPreprocessor:
+    """One of 4 tokens, whose tokenizer pads and cuts on the left, as some are published for GPTs.
+
+    It has no special tokens, and none for a letter that it does not know.
+    """
+    tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "c": 2, "d": 3, "e": 7}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_padding(direction="left", length=9)
+    tokenizer.enable_truncation(9, direction="left")
+    tokenizer.save(str(tmp_path / "bare.json"))
+    return TextPreprocessor(TextConfig(max_tokens=4), tmp_path / "bare.json", 100)
 
 
 def test_a_text_becomes_its_tokens(preprocess: TextPreprocessor) -> None:
@@ -50,6 +65,27 @@ def test_a_text_over_the_token_limit_is_cut_and_says_so(preprocess: TextPreproce
 
     assert (item.size, item.truncated) == (8, True)
     assert item.ids[-1] == SEP
+
+
+def test_it_says_what_tokens_it_gives(preprocess: TextPreprocessor, bare: TextPreprocessor) -> None:
+    """How many at most, and which ids they are below."""
+    assert (preprocess.max_tokens, preprocess.vocabulary) == (8, len(WORDS))
+    assert (bare.max_tokens, bare.vocabulary) == (4, 8)
+
+
+def test_a_text_is_cut_at_its_end_whatever_its_tokenizer_prefers(bare: TextPreprocessor) -> None:
+    """And padded there: what is first in a text is first in the batch."""
+    long, short = bare("abcde"), bare("ba")
+
+    assert (long.ids.tolist(), long.truncated) == ([0, 1, 2, 3], True)
+    assert (short.ids.tolist(), short.truncated) == ([1, 0], False)
+    assert collate([long, short])["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+
+
+def test_a_text_without_any_token_is_invalid(bare: TextPreprocessor) -> None:
+    """No network has an embedding of nothing, and its batch would fail."""
+    with pytest.raises(InvalidInput, match="nothing that the model can read"):
+        bare("xyz")
 
 
 def test_a_text_of_just_the_character_limit_is_taken(preprocess: TextPreprocessor) -> None:

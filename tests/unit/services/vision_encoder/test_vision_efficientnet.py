@@ -1,4 +1,4 @@
-"""The vision networks."""
+"""EfficientNet-Lite0."""
 
 from pathlib import Path
 
@@ -6,14 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from services.vision_encoder.model import ConvNorm, EfficientNetLite0, read_efficientnet_lite
+from services.vision_encoder.efficientnet import (
+    ConvNorm,
+    EfficientNetLite0,
+    read_efficientnet_lite,
+)
 from tests.encoder_artifacts import published_efficientnet, seeded
 
 
-def test_a_picture_becomes_1280_numbers() -> None:
-    """The embedding is the mean of the last feature map."""
+@pytest.mark.parametrize("side", [32, 96])
+def test_a_picture_of_any_size_becomes_1280_numbers(side: int) -> None:
+    """The embedding is the mean of the last feature map, however large it is."""
     with torch.inference_mode():
-        vectors = seeded(EfficientNetLite0())(torch.zeros(2, 3, 64, 64))
+        vectors = seeded(EfficientNetLite0())(torch.zeros(2, 3, side, side))
 
     assert vectors.shape == (2, EfficientNetLite0.dim)
     assert vectors.dtype == torch.float32

@@ -1,0 +1,5 @@
+"""Tests against transformers need its imports cured before they import it."""
+
+import services
+
+assert services

@@ -1,0 +1,111 @@
+"""What an encoder learns from, in batches: the same ones for the same seed and epoch, always.
+
+Inputs are read, augmented and preprocessed when they are due. All randomness of an input comes from
+the seed, the epoch and its row, so that a run that was killed goes on as if it had not been.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mesh.embedding import Modality
+from mesh.encoding import Encoder, Item
+from training.augment import AUGMENT_ITEM, AUGMENT_RAW
+from training.manifest import Row
+
+# Batches of like lengths are found among so many batches' inputs.
+MIXED: Final = 50
+
+Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Examples(Dataset[tuple[Item, int]]):
+    """Rows of one modality with their classes; `encoder` preprocesses as it does in serving."""
+
+    rows: Sequence[Row]
+    labels: Sequence[str]
+    encoder: Encoder[Any]
+    seed: int
+    augments: bool = False
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The rows' classes as indices of `labels`, int64 of shape (rows,)."""
+        return np.array([self.labels.index(row.label) for row in self.rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: tuple[int, int]) -> tuple[Item, int]:
+        """The item and class of (epoch, row)."""
+        epoch, number = place
+        row, modality = self.rows[number], self.encoder.modality
+        raw = row.raw(modality)
+        if not self.augments:
+            return self.encoder.preprocess(raw), self.labels.index(row.label)
+        rng = np.random.default_rng([self.seed, epoch, number])
+        item = self.encoder.preprocess(AUGMENT_RAW[modality](raw, rng))
+        return AUGMENT_ITEM[modality](item, rng), self.labels.index(row.label)
+
+    def sizes(self) -> np.ndarray:
+        """What each row costs the model; of pictures, which all cost the same, none is read."""
+        if self.encoder.modality is Modality.IMAGE:
+            return np.ones(len(self))
+        return np.array(
+            [self.encoder.preprocess(row.raw(self.encoder.modality)).size for row in self.rows]
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows make the batches of an epoch: shuffled, and in a batch of like sizes."""
+
+    sizes: np.ndarray
+    batch_size: int
+    seed: int
+
+    def __len__(self) -> int:
+        """Batches in an epoch; what is left over waits for another one."""
+        return max(1, len(self.sizes) // self.batch_size)
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """The rows of each batch."""
+        rng = np.random.default_rng([self.seed, number])
+        rows = rng.permutation(len(self.sizes))
+        step = MIXED * self.batch_size
+        mixed = [rows[start : start + step] for start in range(0, len(rows), step)]
+        by_size = np.concatenate([part[np.argsort(self.sizes[part])] for part in mixed])
+        batches = np.split(by_size, range(self.batch_size, len(by_size), self.batch_size))
+        whole = [batch for batch in batches if len(batch) == self.batch_size] or batches
+        return [whole[place] for place in rng.permutation(len(whole))]
+
+
+def loader(
+    examples: Examples,
+    batches: Sequence[np.ndarray],
+    epoch: int,
+    collate: Callable[[Sequence[Item]], dict[str, torch.Tensor]],
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """The batches' model inputs and classes, prepared by so many processes ahead."""
+
+    def together(drawn: Sequence[tuple[Item, int]]) -> Batch:
+        items, classes = zip(*drawn, strict=True)
+        return collate(items), torch.tensor(classes)
+
+    places = [[(epoch, int(row)) for row in batch] for batch in batches]
+    return iter(
+        DataLoader(
+            examples,
+            batch_sampler=places,
+            collate_fn=together,
+            num_workers=workers,
+            # Else each epoch would draw from the generator that dropout draws from.
+            generator=torch.Generator(),
+        )
+    )

@@ -1,0 +1,91 @@
+"""Train one modality's encoder, under a linear classifier that is thrown away, into its artifact.
+
+    python -m training.encoder CONFIG MODALITY [--output models/NAME] [--state run/training]
+    torchrun --nproc-per-node 2 -m training.encoder ...          # more devices or machines
+
+The artifact holds the weights of the epoch with the best macro-F1 on dev. A run that was killed
+goes on from its last checkpoint; on one CPU, in float32, to the very same weights.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from accelerate import PartialState
+from accelerate.utils import set_seed
+from safetensors.torch import load_file
+
+from mesh.artifact import sha256
+from mesh.embedding import Modality
+from training.artifacts import add_to_config, write_untrained, write_weights
+from training.config import TrainConfig, read_config
+from training.run import BEST, Run
+from training.splits import read_with_splits
+from training.task import Classifier, load_trainable, task_of
+from training.weights import prepared
+
+
+def run_name(config: TrainConfig, modality: Modality) -> str:
+    """The same for runs that would do the same: a hash of recipe, classes, seed and manifest."""
+    section = config.encoders[modality].model_dump_json()
+    told = f"{section}{config.labels}{config.seed}{sha256(config.manifest)}"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def train_encoder(
+    config: TrainConfig, modality: Modality, beside: Path, output: Path, state: Path
+) -> float | None:
+    """Make the artifact `output`/`modality`, but for its golden examples; the best dev macro-F1.
+
+    `path:` sources are relative to `beside`. None where the config has no `fit` for the encoder:
+    then the artifact is its base. Raises TrainingError.
+    """
+    section, folder = config.encoders[modality], output / modality
+    state = state / modality
+    processes = PartialState()
+    # The seed of random weights; each process then draws its own, for dropout.
+    set_seed(config.seed)
+    if processes.is_main_process:
+        write_untrained(folder, config.name, modality, section, beside)
+    processes.wait_for_everyone()
+    set_seed(config.seed + processes.process_index)
+    if section.fit is None:
+        return None
+    manifest = read_with_splits(config.manifest, config.seed)
+    labels = config.labels or tuple(manifest.labels)
+    encoder, network = load_trainable(folder)
+    task = task_of(manifest, labels, encoder, section.fit, config.seed)
+    network = prepared(network, section.fit)
+    classifier = Classifier(network, encoder.dim, len(labels), section.fit.dropout)
+    run = Run(classifier, task, section.fit, state)
+    best = run.to_the_end(run_name(config, modality))
+    if processes.is_main_process:
+        write_weights(folder, load_file(state / BEST))
+        add_to_config(
+            folder,
+            training=section.fit.model_dump(mode="json"),
+            data={"train": len(task.train), "dev": len(task.dev), "seed": config.seed},
+        )
+    processes.wait_for_everyone()
+    return best
+
+
+def main(command_line: Sequence[str] | None = None) -> None:
+    """Read the command line and the config, and train."""
+    parser = argparse.ArgumentParser(description="Train one modality's encoder.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("modality", type=Modality, choices=list(Modality))
+    parser.add_argument("--output", type=Path, help="the model's folder  [models/NAME]")
+    parser.add_argument("--state", type=Path, help="checkpoints and logs  [run/training/NAME]")
+    arguments = parser.parse_args(command_line)
+    config = read_config(arguments.config)
+    output = arguments.output or Path("models") / config.name
+    state = arguments.state or Path("run/training") / config.name
+    best = train_encoder(config, arguments.modality, arguments.config.parent, output, state)
+    if PartialState().is_main_process:
+        print("not trained: it has no `fit`" if best is None else f"best on dev: {best:.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Train the fusion head on what the finished encoders compute, and write its artifact.
+
+    python -m training.fusion CONFIG [--output models/NAME] [--samples samples] [--cache FOLDER]
+
+The encoders' golden examples are written first, since the head is bound to the encoders' versions.
+It learns from the training rows (where an encoder holds some out, from these), is chosen and
+calibrated on dev, and tells how it does there; `sensemesh evaluate` tells what holds elsewhere.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+
+from mesh.artifact import Artifact
+from mesh.classifying import Classifier
+from mesh.embedding import Modality
+from mesh.encoding import Encoder, Raw
+from mesh.engine import engine_builders
+from mesh.settings import InputLimits, NodeSettings
+from services.fusion.classifier import FusionClassifier
+from services.fusion.frame import Fusion, FusionShape
+from services.fusion.model import FUSIONS
+from training.augment import augment_sound
+from training.config import FusionConfig, TrainConfig, read_config
+from training.embed import ENCODERS
+from training.errors import TrainingError
+from training.golden import (
+    write_config,
+    write_encoder_golden,
+    write_fusion_golden,
+    write_tensors,
+)
+from training.head import shape_entries, stored_weights, train_head
+from training.joining import Column, column_of
+from training.manifest import Manifest, Row
+from training.pool import Columns, Pool, tried
+from training.splits import read_with_splits
+from training.task import divided
+from training.trained import encoded, features_of, raw_inputs
+
+# Joined examples of each class that dev is made of.
+DEV_PER_CLASS: Final = 200
+CACHE: Final = Path("run/embeddings")
+# What the shapes of all strategies have.
+SHARED: Final = {field.name for field in fields(FusionShape)}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a head's columns come from. `cache` keeps the embeddings of each encoder's version."""
+
+    config: TrainConfig
+    labels: Sequence[str]
+    encoders: Mapping[Modality, Encoder[Any]]
+    cache: Path
+
+    def columns(self, manifest: Manifest, split: str) -> Columns:
+        """Each modality's embeddings of a split; TrainingError where it has none."""
+        rows = manifest.split(split).rows
+        return {m: self._column(rows, m, split) for m in self.config.modalities}
+
+    def _column(self, rows: Sequence[Row], modality: Modality, split: str) -> Column:
+        places = self._places(rows, modality, learned_from=split == "train")
+        if not places:
+            raise TrainingError(f"{self.config.manifest}: no row of split {split} has {modality}")
+        if modality in self.config.features:
+            dim = self.config.features[modality].dim
+            vectors = features_of(rows, places, modality, dim)
+        else:
+            inputs = raw_inputs(rows, places, modality)
+            copies = self._copies(inputs) if split == "train" and modality is Modality.AUDIO else []
+            vectors = encoded(self.encoders[modality], [*inputs, *copies], self.cache)
+            # A copy is another input of its original's row.
+            places = places * (len(vectors) // len(inputs))
+        return column_of(rows, self.labels, places, vectors)
+
+    def _places(self, rows: Sequence[Row], modality: Modality, learned_from: bool) -> list[int]:
+        """The rows that have a modality; to learn from, those that its encoder held out if any."""
+        if modality in self.config.features:
+            return [place for place, row in enumerate(rows) if modality in row.features]
+        having = [row for row in rows if modality in row.inputs]
+        fit = self.config.encoders[modality].fit
+        if learned_from and fit and fit.hold_out:
+            _, having = divided(having, fit.hold_out, self.config.seed)
+        lines = {row.line for row in having}
+        return [place for place, row in enumerate(rows) if row.line in lines]
+
+    def _copies(self, recordings: Sequence[Raw]) -> list[Raw]:
+        rng = np.random.default_rng(self.config.seed)
+        copies = range(self.config.fusion.recording_copies)
+        return [augment_sound(raw, rng) for _ in copies for raw in recordings]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What every head of one model is trained and tried on."""
+
+    config: TrainConfig
+    labels: Sequence[str]
+    train: Columns
+    dev: Columns
+
+    def head(self, fusion: FusionConfig) -> Fusion:
+        """A head trained as `fusion` says, chosen and calibrated on dev."""
+        pool = Pool(self.train, len(self.labels), fusion.join, fusion.class_balance)
+        dev = tried(self.dev, self.labels, fusion.join, DEV_PER_CLASS)
+        return train_head(fusion, pool, dev, self.config.seed)
+
+
+def trials_of(config: TrainConfig, model: Path, cache: Path) -> Trials:
+    """The embeddings that the model's encoders compute of the manifest's train and dev rows.
+
+    Raises TrainingError where there are none of some modality.
+    """
+    engine, *_ = engine_builders(NodeSettings())
+    encoders = {
+        modality: ENCODERS[modality](Artifact.open(model / modality), engine, InputLimits())
+        for modality in config.encoders
+    }
+    manifest = read_with_splits(config.manifest, config.seed)
+    labels = config.labels or tuple(manifest.labels)
+    sources = Sources(config, labels, encoders, cache)
+    train, dev = (sources.columns(manifest, split) for split in ("train", "dev"))
+    return Trials(config, labels, train, dev)
+
+
+def train_fusion(config: TrainConfig, output: Path, samples: Path, cache: Path) -> Path:
+    """Make the artifact `output`/fusion of the finished encoders beside it; its folder.
+
+    Raises TrainingError where the manifest does not hold what the config needs.
+    """
+    engine, *_ = engine_builders(NodeSettings())
+    golden = {
+        modality: write_encoder_golden(output / modality, modality, samples, engine)
+        for modality in config.encoders
+    }
+    trials = trials_of(config, output, cache)
+    artifact = output / "fusion"
+    write_head(trials.head(config.fusion), config.fusion, trials, output, artifact)
+    golden |= {modality: trials.dev[modality].vectors[:2] for modality in config.features}
+    write_fusion_golden(artifact, {m: golden[m] for m in config.modalities}, engine)
+    return artifact
+
+
+def compared(config: TrainConfig, model: Path, cache: Path) -> dict[str, Classifier]:
+    """A head of each strategy over a trained model's encoders, by the strategies' names.
+
+    On equal terms: the same examples and recipe, and of the config's `model` what all of them have.
+    """
+    engine, *_ = engine_builders(NodeSettings())
+    trials = trials_of(config, model, cache)
+    shared = {key: v for key, v in config.fusion.model.items() if key in SHARED}
+    heads: dict[str, Classifier] = {}
+    with TemporaryDirectory() as folder:
+        for strategy in FUSIONS:
+            fusion = config.fusion.model_copy(update={"strategy": strategy, "model": shared})
+            artifact = Path(folder) / strategy
+            write_head(trials.head(fusion), fusion, trials, model, artifact)
+            heads[strategy] = FusionClassifier.load(Artifact.open(artifact), engine)
+    return heads
+
+
+def write_head(
+    head: Fusion, fusion: FusionConfig, trials: Trials, model: Path, artifact: Path
+) -> None:
+    """Write a head's artifact, but for its golden examples, bound to the model's encoders."""
+    config, train = trials.config, trials.train
+    artifact.mkdir(parents=True, exist_ok=True)
+    versions = {m: Artifact.open(model / m).version for m in config.encoders}
+    versions |= {m: features.version for m, features in config.features.items()}
+    dims = zip(train, head.dims, strict=True)
+    write_config(
+        artifact,
+        {
+            "name": config.name,
+            "architecture": fusion.strategy,
+            "labels": trials.labels,
+            "join": fusion.join,
+            "encoders": {m: {"version": versions[m], "dim": dim} for m, dim in dims},
+            "model": shape_entries(head),
+            "data": {m: len(column.labels) for m, column in train.items()} | {"seed": config.seed},
+            "training": fusion.model_dump(mode="json"),
+        },
+    )
+    write_tensors(artifact / "model.safetensors", stored_weights(head))
+
+
+def main(command_line: Sequence[str] | None = None) -> None:
+    """Read the command line and the config, and train."""
+    parser = argparse.ArgumentParser(description="Train the fusion head.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--output", type=Path, help="the model's folder  [models/NAME]")
+    parser.add_argument("--samples", type=Path, default=Path("samples"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    arguments = parser.parse_args(command_line)
+    config = read_config(arguments.config)
+    output = arguments.output or Path("models") / config.name
+    artifact = train_fusion(config, output, arguments.samples, arguments.cache)
+    print(f"wrote {artifact}: {Artifact.open(artifact).version}")
+
+
+if __name__ == "__main__":
+    main()
