@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cli.display import Display
 from cli.readiness import is_ready
-from cli.sample import classified
+from cli.sample import Sample, classified
 from cli.supervision import OWN_LOG, Supervisor, supervised
 from cli.topology import Process
 from cli.watch import MeshFailed, Watch
@@ -27,13 +27,13 @@ TAIL: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. `samples` is the folder of the sample, None to send none; time in seconds."""
+    """What to run. `sample` is sent once it serves, None for none; time in seconds."""
 
     processes: Sequence[Process]
     url: str
     logs: Path
     cwd: Path
-    samples: Path | None
+    sample: Sample | None
     start_timeout: float
 
 
@@ -125,8 +125,8 @@ class LocalMesh:
             return
         self.served = True
         self._display.started()
-        if self._plan.samples:
-            self._display.say(await classified(self._plan.samples, self._plan.url))
+        if self._plan.sample:
+            self._display.say(await classified(self._plan.sample, self._plan.url))
         self._display.say(f"The mesh serves {self._plan.url} until Ctrl-C. Logs: {self._plan.logs}")
 
     def _require_patience(self) -> None:

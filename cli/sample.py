@@ -1,6 +1,8 @@
 """The bundled sample, sent through a mesh to show that all of it works."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +15,19 @@ TRIES: Final = 20
 PAUSE: Final = 0.5
 
 
-async def classified(folder: Path, url: str) -> str:
-    """What the mesh at `url` says of the sample in `folder`, in one line for people."""
-    names = ", ".join(FILES.values())
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is sent: these modalities of the sample in `folder`."""
+
+    folder: Path
+    modalities: Sequence[str]
+
+
+async def classified(sample: Sample, url: str) -> str:
+    """What the mesh at `url` says of the sample, in one line for people."""
+    names = ", ".join(FILES[modality] for modality in sample.modalities)
     try:
-        answer = await _whole_answer(folder, url)
+        answer = await _whole_answer(sample, url)
     except (PredictFailed, OSError) as error:
         return f"The bundled sample ({names}) could not be classified: {error}"
     reports = answer["modalities"]
@@ -27,13 +37,18 @@ async def classified(folder: Path, url: str) -> str:
     return f"A bundled sample ({names}) is {answer['prediction']}, {share}{doubt}."
 
 
-async def _whole_answer(folder: Path, url: str) -> dict[str, Any]:
-    text = (folder / FILES["text"]).read_text(encoding="utf-8").strip()
-    media = {field: (folder / FILES[field]).read_bytes() for field in ("image", "audio")}
-    fields = {"text": text} | {field: (FILES[field], media[field]) for field in media}
+async def _whole_answer(sample: Sample, url: str) -> dict[str, Any]:
+    fields = {modality: _field(sample.folder, modality) for modality in sample.modalities}
     for _ in range(TRIES - 1):
         answer = await predict(url, fields)
         if not answer["degraded"]:
             return answer
         await asyncio.sleep(PAUSE)
     return await predict(url, fields)
+
+
+def _field(folder: Path, modality: str) -> str | tuple[str, bytes]:
+    file = folder / FILES[modality]
+    if modality == "text":
+        return file.read_text(encoding="utf-8").strip()
+    return file.name, file.read_bytes()

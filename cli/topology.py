@@ -10,10 +10,11 @@ from typing import Final
 
 LOCALHOST: Final = "127.0.0.1"
 
-# By their names on the network; `services.text_encoder` runs as text-encoder.
-ENCODERS: Final = ("text-encoder", "vision-encoder", "audio-encoder")
+# By modality, with their names on the network; `services.text_encoder` runs as text-encoder.
+ENCODER_OF: Final = {"text": "text-encoder", "image": "vision-encoder", "audio": "audio-encoder"}
+ENCODERS: Final = tuple(ENCODER_OF.values())
 NODES: Final = (*ENCODERS, "fusion")
-# Two for each node, one for Redis.
+# Two for each node, one for Redis; a mesh of fewer encoders leaves some.
 PORTS_NEEDED: Final = 2 * len(NODES) + 1
 
 
@@ -37,11 +38,13 @@ class Process:
 class Place:
     """What a local mesh may take of its machine.
 
-    `model` is a folder, or several separated by commas; `ports` are PORTS_NEEDED free ones; `redis`
-    is a server's binary, None where MESH_REDIS_URL names one that runs already.
+    `model` is a folder, or several separated by commas; `encoders` has the encoders that these
+    bring, each with the folder that it serves; `ports` are PORTS_NEEDED free ones; `redis` is a
+    server's binary, None where MESH_REDIS_URL names one that runs already.
     """
 
     model: str
+    encoders: Mapping[str, str]
     http_port: int
     ports: Sequence[int]
     cores: int = 1
@@ -64,18 +67,15 @@ def local_mesh(place: Place) -> list[Process]:
 
 
 def _nodes(place: Place, ports: Iterator[int]) -> list[Process]:
-    started = [name for name in NODES if not place.environ.get(targets_variable(name))]
+    # Fusion may hold heads for several versions of encoders; an encoder is of one.
+    models = {**place.encoders, "fusion": place.model}
+    started = [name for name in NODES if name in models and not has_target(name, place.environ)]
     threads = str(max(1, place.cores // max(1, len(started))))
     settings = _shared(place) | {"MESH_THREADS": place.environ.get("MESH_THREADS") or threads}
     return [
-        node(name, next(ports), next(ports), settings | {"MESH_MODEL": _model(name, place)})
+        node(name, next(ports), next(ports), settings | {"MESH_MODEL": models[name]})
         for name in started
     ]
-
-
-def _model(name: str, place: Place) -> str:
-    # Fusion may hold heads for several versions of encoders; an encoder is of one.
-    return place.model if name == "fusion" else place.model.partition(",")[0]
 
 
 def _shared(place: Place) -> dict[str, str]:
@@ -121,6 +121,11 @@ def redis_server(binary: str, port: int) -> Process:
 def targets_variable(name: str) -> str:
     """The gateway's setting that says where a node is: MESH_TEXT_ENCODER_TARGETS."""
     return f"MESH_{name.upper().replace('-', '_')}_TARGETS"
+
+
+def has_target(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether the user's settings say where a node is; then it is used, not started."""
+    return bool(environ.get(targets_variable(name)))
 
 
 def node_target(process: Process) -> str:

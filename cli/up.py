@@ -3,13 +3,25 @@
 import asyncio
 import os
 import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
 
 import cli
 from cli import machine
-from cli.topology import LOCALHOST, PORTS_NEEDED, Place, gateway_url, local_mesh
+from cli.model_parts import encoder_folders, modalities_of
+from cli.sample import Sample
+from cli.topology import (
+    ENCODER_OF,
+    LOCALHOST,
+    PORTS_NEEDED,
+    Place,
+    gateway_url,
+    has_target,
+    local_mesh,
+    targets_variable,
+)
 
 # Models and samples lie beside the packages.
 ROOT = Path(cli.__file__).parents[1]
@@ -42,7 +54,7 @@ MODEL = "models/emotion6"
     help="Seconds after which a mesh that isn't ready is given up.",
 )
 def up(model: str, port: int, logs: Path | None, sample: bool, start_timeout: float) -> None:
-    """Start Redis, three encoders, fusion and the gateway, and serve until Ctrl-C.
+    """Start Redis, the model's encoders, fusion and the gateway, and serve until Ctrl-C.
 
     Every setting MESH_* of the environment is passed on. A Redis named by MESH_REDIS_URL, or a node
     named by its MESH_*_TARGETS, is used instead of starting one.
@@ -54,8 +66,11 @@ def up(model: str, port: int, logs: Path | None, sample: bool, start_timeout: fl
     host = os.environ.get("MESH_HOST") or LOCALHOST
     port = port or machine.free_ports(1)[0]
     machine.require_free(host, port)
+    models = _found(model)
+    encoders = _brought(models)
     place = Place(
-        model=_found(model),
+        model=",".join(map(str, models)),
+        encoders=encoders,
         http_port=port,
         ports=machine.free_ports(PORTS_NEEDED),
         cores=machine.cores(),
@@ -67,15 +82,15 @@ def up(model: str, port: int, logs: Path | None, sample: bool, start_timeout: fl
         url=gateway_url(host, port),
         logs=_folder(logs),
         cwd=ROOT,
-        samples=ROOT / "samples" if sample else None,
+        sample=_sample(models[0], encoders) if sample else None,
         start_timeout=start_timeout,
     )
     raise SystemExit(asyncio.run(serve(plan)))
 
 
-def _found(model: str) -> str:
+def _found(model: str) -> list[Path]:
     """Each folder of the list, absolute: one of the working directory before one beside us."""
-    return ",".join(str(_folder_of(name.strip())) for name in model.split(","))
+    return [_folder_of(name.strip()) for name in model.split(",")]
 
 
 def _folder_of(name: str) -> Path:
@@ -84,6 +99,32 @@ def _folder_of(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise click.ClickException(f"There is no model in {candidates[0]}.")
+
+
+def _brought(models: Sequence[Path]) -> dict[str, str]:
+    """The encoders that the models bring, with their folders; says which are the user's to run.
+
+    ClickException where there is neither one to start nor one that runs already.
+    """
+    folders = {ENCODER_OF[m]: folder for m, folder in encoder_folders(models).items()}
+    missing = [name for name, folder in folders.items() if not folder and not _runs(name)]
+    for name in missing:
+        variable = targets_variable(name)
+        click.echo(f"The model brings no {name}: set {variable} to one of yours to use it.")
+    if len(missing) == len(folders):
+        raise click.ClickException("There is no encoder to start, and none that runs already.")
+    return {name: str(folder) for name, folder in folders.items() if folder}
+
+
+def _sample(model: Path, brought: Collection[str]) -> Sample | None:
+    """What the preferred model takes of the sample, and for what there is an encoder."""
+    encoders = {modality: ENCODER_OF[modality] for modality in modalities_of(model)}
+    modalities = [m for m, name in encoders.items() if name in brought or _runs(name)]
+    return Sample(ROOT / "samples", modalities) if modalities else None
+
+
+def _runs(name: str) -> bool:
+    return has_target(name, os.environ)
 
 
 def _folder(logs: Path | None) -> Path:

@@ -30,7 +30,7 @@ class Classifier(Protocol):
         """The class of one request; raises what is in mesh.errors. Runs in the loop."""
 
     def ready(self) -> bool:
-        """Whether fusion and at least one encoder answer. Callable from any thread."""
+        """Whether fusion and an encoder that it uses answer. Callable from any thread."""
 
     def describe(self) -> dict[str, object]:
         """Models, encoders and their state. Callable from any thread."""

@@ -6,7 +6,7 @@ fusion does not answer, its last word stays valid, so that cached answers still 
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -14,11 +14,13 @@ import structlog
 
 from gateway.clients import Head
 from mesh.embedding import Modality
-from mesh.errors import MeshError, Unavailable
+from mesh.errors import MalformedInput, MeshError, Unavailable
 
 INTERVAL: Final = 2.0
 # A Describe that takes longer counts as none.
 PATIENCE: Final = 1.5
+# Seconds between two questions for the sake of requests that no head takes, however many come.
+ASK_AGAIN: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +50,7 @@ class Catalog:
     # The version that each encoder gave last; None for one that does not answer.
     versions: Mapping[Modality, str | None] = field(default_factory=dict)
     _asking: asyncio.Task[None] | None = None
+    _ask_again: float = 0.0
 
     async def watch(self) -> None:
         """Ask everybody again and again, for as long as the gateway lives."""
@@ -59,8 +62,10 @@ class Catalog:
             await asyncio.sleep(INTERVAL)
 
     async def refresh(self) -> None:
-        """Ask fusion and the encoders once."""
-        await asyncio.gather(self.refresh_heads(), *map(self._ask_encoder, self.encoders))
+        """Ask fusion once, and then the encoders that its heads were trained on."""
+        await self.refresh_heads()
+        used = [modality for modality in self.encoders if self.wanted(modality)]
+        await asyncio.gather(*map(self._ask_encoder, used))
 
     async def refresh_heads(self) -> None:
         """Ask fusion once; those who want it at the same time share the answer."""
@@ -72,6 +77,19 @@ class Catalog:
         """The heads; Unavailable where fusion has never been seen."""
         if not self.heads:
             raise Unavailable("fusion has not answered yet")
+        return self.heads
+
+    async def heads_for(self, modalities: Collection[Modality]) -> tuple[Head, ...]:
+        """The heads, some of which take each of `modalities`.
+
+        MalformedInput for a modality that none takes, as far as fusion said less than `ASK_AGAIN`
+        seconds ago; while fusion is away its last word counts. Unavailable as `require_heads`.
+        """
+        if self._untaken(modalities) and time.monotonic() >= self._ask_again:
+            await self.refresh_heads()
+            self._ask_again = time.monotonic() + ASK_AGAIN
+        if untaken := self._untaken(modalities):
+            raise MalformedInput(f"no model here takes {untaken[0]}", untaken[0])
         return self.heads
 
     def ready(self) -> bool:
@@ -91,7 +109,11 @@ class Catalog:
                 for head in self.heads
             ],
             "encoders": {
-                modality: {"state": self.state(modality), "version": self.versions.get(modality)}
+                modality: {
+                    "state": self.state(modality),
+                    # What an unused one gave before is out of date: it is not asked any more.
+                    "version": self.versions.get(modality) if self.wanted(modality) else None,
+                }
                 for modality in self.encoders
             },
         }
@@ -102,11 +124,17 @@ class Catalog:
         return list(dict.fromkeys(wanted))
 
     def state(self, modality: Modality) -> str:
-        """ready, unreachable or wrong_version."""
+        """ready, unreachable, wrong_version, or unused where no head takes the modality."""
+        if self.heads and not self.wanted(modality):
+            return "unused"
         version = self.versions.get(modality)
         if version is None:
             return "unreachable"
         return "ready" if version in self.wanted(modality) else "wrong_version"
+
+    def _untaken(self, modalities: Collection[Modality]) -> list[Modality]:
+        taken = {modality for head in self.require_heads() for modality in head.encoders}
+        return [modality for modality in modalities if modality not in taken]
 
     async def _ask_fusion(self) -> None:
         try:

@@ -79,9 +79,9 @@ class Pipeline:
     async def classify(self, request: PredictRequest) -> Prediction:
         """The class of one request.
 
-        Raises InputError or Overloaded for any modality's sake, DeadlineExpired, and Unavailable
-        where no modality could be encoded or fusion is down. Other faults of a modality degrade
-        the answer to the modalities that are left.
+        Raises InputError or Overloaded for any modality's sake (also where no head takes it),
+        DeadlineExpired, and Unavailable where no modality could be encoded or fusion is down.
+        Other faults of a modality degrade the answer to the modalities that are left.
         """
         try:
             async with asyncio.timeout_at(request.deadline):
@@ -93,7 +93,8 @@ class Pipeline:
         timer = StageTimer(self._metrics)
         refused: set[str] = set()
         while True:
-            heads = [h for h in self._catalog.require_heads() if h.version not in refused]
+            known = await self._catalog.heads_for(request.inputs)
+            heads = [head for head in known if head.version not in refused]
             if not heads:
                 raise VersionMismatch("fusion holds none of the heads that it says it holds")
             try:

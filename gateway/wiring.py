@@ -32,7 +32,7 @@ class Mesh:
         return await self.pipeline.classify(request)
 
     def ready(self) -> bool:
-        """Whether fusion and at least one encoder answer. Callable from any thread."""
+        """Whether fusion and an encoder that it uses answer. Callable from any thread."""
         return self.catalog.ready()
 
     def describe(self) -> dict[str, object]:

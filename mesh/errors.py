@@ -43,7 +43,7 @@ class InputError(MeshError):
 
 
 class MalformedInput(InputError):
-    """Not of the right form: broken JSON, an unknown field, a wrong type."""
+    """Not of the right form: broken JSON, a wrong type, a field that is unknown or not taken."""
 
     code = "INVALID"
     http_status = 400

@@ -14,9 +14,11 @@ from cli.machine import free_ports
 from gateway.clients import EncoderClient, FusionClient
 from gateway.metrics import GatewayMetrics
 from gateway.peer import RETURN_WAIT
+from gateway.wiring import open_mesh
 from mesh.channels import message_options, open_channel
 from mesh.embedding import Modality, embedding_to_pb
 from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Unavailable, VersionMismatch
+from mesh.settings import GatewaySettings
 from mesh.v1 import encoder_pb2, encoder_pb2_grpc, fusion_pb2, fusion_pb2_grpc
 from tests.unit.gateway.fakes import embedding
 
@@ -277,6 +279,32 @@ async def test_fusion_is_described_and_its_refusal_understood() -> None:
         with pytest.raises(VersionMismatch):
             await client.classify("f1", [[embedding(Modality.TEXT)]], soon(), "id")
         await client.close()
+
+
+async def test_an_encoder_that_fusion_does_not_use_is_never_connected_to() -> None:
+    """Whatever listens there, as its setting's default may well name something else."""
+    strangers: list[asyncio.StreamWriter] = []
+    async with (
+        Server(EncoderPeer()) as text,
+        Server(FusionPeer()) as fusion,
+        await asyncio.start_server(
+            lambda _, writer: strangers.append(writer), "127.0.0.1"
+        ) as other,
+    ):
+        elsewhere = f"127.0.0.1:{other.sockets[0].getsockname()[1]}"
+        settings = GatewaySettings(
+            text_encoder_targets=f"127.0.0.1:{text.port}",
+            vision_encoder_targets=elsewhere,
+            audio_encoder_targets=elsewhere,
+            fusion_targets=f"127.0.0.1:{fusion.port}",
+        )
+        mesh = await open_mesh(settings, GatewayMetrics())
+        async with asyncio.timeout(10):
+            while not mesh.ready():
+                await asyncio.sleep(0.02)
+        assert [mesh.catalog.state(m) for m in Modality] == ["ready", "unused", "unused"]
+        await mesh.close()
+    assert strangers == []
 
 
 async def test_an_answer_of_the_wrong_length_fails_its_items() -> None:

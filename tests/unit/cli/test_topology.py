@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cli.topology import (
+    ENCODERS,
     PORTS_NEEDED,
     Place,
     Process,
@@ -16,6 +17,7 @@ from cli.topology import (
 
 PLACE = Place(
     model="/models/a,/models/b",
+    encoders=dict.fromkeys(ENCODERS, "/models/a"),
     http_port=8000,
     ports=range(5001, 5001 + PORTS_NEEDED),
     cores=8,
@@ -68,9 +70,25 @@ def test_nodes_run_their_service() -> None:
 
 def test_only_fusion_gets_the_whole_list_of_models() -> None:
     """An encoder serves one version; fusion may hold heads for several."""
-    processes = mesh()
-    assert processes["fusion"].env["MESH_MODEL"] == "/models/a,/models/b"
-    assert processes["text-encoder"].env["MESH_MODEL"] == "/models/a"
+    encoders = {**PLACE.encoders, "audio-encoder": "/models/b"}
+    nodes = {node.name: node for node in local_mesh(replace(PLACE, encoders=encoders))}
+    assert nodes["fusion"].env["MESH_MODEL"] == "/models/a,/models/b"
+    assert nodes["text-encoder"].env["MESH_MODEL"] == "/models/a"
+    assert nodes["audio-encoder"].env["MESH_MODEL"] == "/models/b"
+
+
+def test_encoders_that_no_model_has_are_not_started() -> None:
+    """The gateway is told of none, and the others share the cores."""
+    processes = local_mesh(replace(PLACE, encoders={"vision-encoder": "/models/a"}))
+    assert [process.name for process in processes] == [
+        "redis",
+        "vision-encoder",
+        "fusion",
+        "gateway",
+    ]
+    assert processes[1].env["MESH_THREADS"] == "4"
+    told = {name for name in processes[-1].env if name.endswith("_TARGETS")}
+    assert told == {"MESH_VISION_ENCODER_TARGETS", "MESH_FUSION_TARGETS"}
 
 
 def test_cores_are_divided_among_nodes() -> None:

@@ -30,8 +30,10 @@ SETTINGS = GatewaySettings(
 class Web:
     """A client of the application; every answer that it gets is held against the OpenAPI."""
 
-    def __init__(self, loop: BackgroundLoop, readers: ThreadPoolExecutor) -> None:
-        self.classifier = FakeClassifier()
+    def __init__(
+        self, loop: BackgroundLoop, readers: ThreadPoolExecutor, classifier: Any = None
+    ) -> None:
+        self.classifier = classifier or FakeClassifier()
         self.metrics = GatewayMetrics()
         self.draining = False
         self.bodies = Bodies(readers, SETTINGS.max_body)

@@ -27,6 +27,11 @@ def head(version: str = "f1", **encoders: str) -> Head:
     return Head("fake", version, LABELS, versions)
 
 
+def head_for(*modalities: Modality, version: str = "f1", trained_on: str = "v1") -> Head:
+    """A head that was trained on these encoders alone, all of one version."""
+    return Head("fake", version, LABELS, dict.fromkeys(modalities, trained_on))
+
+
 class FakeEncoder:
     """Encodes anything as `version`; waits for `gate`, then fails where it was told how."""
 
@@ -37,6 +42,7 @@ class FakeEncoder:
         self.gate = asyncio.Event()
         self.gate.set()
         self.encoded: list[str | bytes] = []
+        self.described = 0
 
     async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
         """Record the payload and give an embedding."""
@@ -48,6 +54,7 @@ class FakeEncoder:
 
     async def describe(self, deadline: float) -> str:
         """The version that it encodes as."""
+        self.described += 1
         if self.error is not None:
             raise self.error
         return self.version
@@ -62,9 +69,11 @@ class FakeFusion:
         # Heads that it says it holds, but doesn't.
         self.refused: set[str] = set()
         self.versions: list[str] = []
+        self.described = 0
 
     async def describe(self, deadline: float) -> tuple[Head, ...]:
         """Its heads."""
+        self.described += 1
         if self.error is not None:
             raise self.error
         return self.heads

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gateway.catalog import best_head
-from mesh.errors import Unavailable
-from tests.unit.gateway.fakes import AUDIO, IMAGE, TEXT, FakeMesh, head
+from mesh.errors import MalformedInput, Unavailable
+from tests.unit.gateway.fakes import AUDIO, IMAGE, TEXT, FakeMesh, head, head_for
 
 
 async def test_nothing_is_known_before_fusion_answered() -> None:
@@ -55,17 +55,92 @@ async def test_it_describes_models_and_encoders() -> None:
 async def test_refreshes_at_one_time_share_one_question() -> None:
     """A burst of requests that find the heads out of date asks fusion once."""
     mesh = FakeMesh()
-    asked = 0
-    describe = mesh.fusion.describe
-
-    async def counting(deadline: float):
-        nonlocal asked
-        asked += 1
-        return await describe(deadline)
-
-    mesh.fusion.describe = counting
     await asyncio.gather(*(mesh.catalog.refresh_heads() for _ in range(10)))
-    assert asked == 1
+    assert mesh.fusion.described == 1
+
+
+async def test_an_encoder_that_no_head_takes_is_unused() -> None:
+    """It is not asked either, and what it gave while it was used is forgotten."""
+    mesh = FakeMesh()
+    await mesh.catalog.refresh()
+    assert mesh.catalog.describe()["encoders"]["audio"] == {"state": "ready", "version": "v1"}
+    mesh.fusion.heads = (head_for(TEXT, IMAGE),)
+    await mesh.catalog.refresh()
+    assert mesh.catalog.describe()["encoders"]["audio"] == {"state": "unused", "version": None}
+    assert [mesh.encoders[m].described for m in (TEXT, AUDIO)] == [2, 1]
+
+
+async def test_an_unused_encoder_does_not_make_it_ready() -> None:
+    """Only those count that some head was trained on."""
+    mesh = FakeMesh(head_for(TEXT))
+    mesh.encoders[TEXT].error = Unavailable("gone")
+    await mesh.catalog.refresh()
+    assert not mesh.catalog.ready()
+    mesh.encoders[TEXT].error = None
+    await mesh.catalog.refresh()
+    assert mesh.catalog.ready()
+
+
+async def test_before_fusion_answered_no_encoder_is_asked() -> None:
+    """Which of them are used is not known yet, so none is called unused."""
+    mesh = FakeMesh()
+    mesh.fusion.error = Unavailable("gone")
+    await mesh.catalog.refresh()
+    assert {mesh.catalog.state(modality) for modality in mesh.encoders} == {"unreachable"}
+    assert not any(encoder.described for encoder in mesh.encoders.values())
+
+
+async def test_a_modality_that_no_head_takes_is_the_callers_fault() -> None:
+    """During a roll-out any head counts."""
+    mesh = FakeMesh(head_for(TEXT, version="f2"), head_for(TEXT, IMAGE))
+    await mesh.catalog.refresh()
+    assert len(await mesh.catalog.heads_for([TEXT, IMAGE])) == 2
+    with pytest.raises(MalformedInput, match="no model here takes audio") as caught:
+        await mesh.catalog.heads_for([TEXT, AUDIO])
+    assert caught.value.field == AUDIO
+
+
+async def test_fusion_is_asked_before_a_modality_is_refused() -> None:
+    """What has just become possible is not refused."""
+    mesh = FakeMesh(head_for(TEXT))
+    await mesh.catalog.refresh()
+    mesh.fusion.heads = (head_for(TEXT, AUDIO),)
+    assert await mesh.catalog.heads_for([AUDIO]) == mesh.fusion.heads
+
+
+async def test_refusals_do_not_make_fusion_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once for many, at one time or one after the other, and again a while later."""
+
+    async def refused() -> None:
+        with pytest.raises(MalformedInput):
+            await mesh.catalog.heads_for([AUDIO])
+
+    monkeypatch.setattr("gateway.catalog.ASK_AGAIN", 0.1)
+    mesh = FakeMesh(head_for(TEXT))
+    await mesh.catalog.refresh_heads()
+    await asyncio.gather(*(refused() for _ in range(10)))
+    assert mesh.fusion.described == 2
+    monkeypatch.setattr("gateway.catalog.ASK_AGAIN", 60)
+    await asyncio.sleep(0.15)
+    for _ in range(10):
+        await refused()
+    assert mesh.fusion.described == 3
+
+
+async def test_fusions_last_word_counts_for_refusals_too() -> None:
+    """While it is away, what no head took is still the caller's fault."""
+    mesh = FakeMesh(head_for(TEXT))
+    await mesh.catalog.refresh()
+    mesh.fusion.error = Unavailable("gone")
+    with pytest.raises(MalformedInput):
+        await mesh.catalog.heads_for([AUDIO])
+    assert await mesh.catalog.heads_for([TEXT])
+
+
+async def test_nothing_is_refused_before_fusion_answered() -> None:
+    """It is our fault as long as nobody knows what is taken."""
+    with pytest.raises(Unavailable):
+        await FakeMesh().catalog.heads_for([TEXT])
 
 
 def test_the_best_head_understands_the_most() -> None:

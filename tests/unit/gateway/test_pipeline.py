@@ -8,12 +8,13 @@ from gateway.contract import Failure
 from mesh.errors import (
     DeadlineExpired,
     InvalidInput,
+    MalformedInput,
     MeshError,
     Overloaded,
     Unavailable,
     VersionMismatch,
 )
-from tests.unit.gateway.fakes import AUDIO, IMAGE, LABELS, TEXT, FakeMesh, head
+from tests.unit.gateway.fakes import AUDIO, IMAGE, LABELS, TEXT, FakeMesh, head, head_for
 
 INPUTS = {"text": "hello", "image": b"png", "audio": b"wav"}
 
@@ -162,6 +163,26 @@ async def test_a_callers_fault_refuses_the_whole_request() -> None:
     with pytest.raises(InvalidInput) as caught:
         await mesh.classify(**INPUTS)
     assert caught.value.field == "image"
+
+
+async def test_a_modality_that_no_head_takes_refuses_the_whole_request() -> None:
+    """Beside others or alone, and before any encoder is asked."""
+    mesh = FakeMesh(head_for(TEXT, IMAGE))
+    for inputs in (INPUTS, {"audio": b"wav"}):
+        with pytest.raises(MalformedInput, match="no model here takes audio") as caught:
+            await mesh.classify(**inputs)
+        assert caught.value.field == "audio"
+    assert not any(encoder.encoded for encoder in mesh.encoders.values())
+    assert count(mesh, "mesh_degraded_total", modality="audio", reason="UNAVAILABLE") is None
+
+
+async def test_a_modality_that_the_last_head_to_take_it_left_is_refused() -> None:
+    """Also where the gateway learns so only when fusion refuses that head."""
+    mesh = FakeMesh(head("f1"))
+    await mesh.classify(text="before")
+    mesh.fusion.heads = (head_for(TEXT, IMAGE, version="f2"),)
+    with pytest.raises(MalformedInput):
+        await mesh.classify(text="after", audio=b"wav")
 
 
 async def test_an_encoders_refusal_for_load_refuses_the_request() -> None:
