@@ -17,8 +17,10 @@ from mesh.encoding import Encoder, Item
 from training.augment import AUGMENT_ITEM, AUGMENT_RAW
 from training.manifest import Row
 
-# Batches of like lengths are found among so many batches' inputs.
+# Batches of like lengths are found among so many batches' inputs, or among a quarter of all: else
+# few inputs would make the same batches in each epoch, and the same ones be left over.
 MIXED: Final = 50
+QUARTERS: Final = 4
 
 Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
 
@@ -77,7 +79,7 @@ class Plan:
         """The rows of each batch."""
         rng = np.random.default_rng([self.seed, number])
         rows = rng.permutation(len(self.sizes))
-        step = MIXED * self.batch_size
+        step = min(MIXED, max(1, len(self) // QUARTERS)) * self.batch_size
         mixed = [rows[start : start + step] for start in range(0, len(rows), step)]
         by_size = np.concatenate([part[np.argsort(self.sizes[part])] for part in mixed])
         batches = np.split(by_size, range(self.batch_size, len(by_size), self.batch_size))

@@ -8,6 +8,8 @@ from typing import Any, Final
 from accelerate import Accelerator
 
 LATEST: Final = "latest"
+# Says whose checkpoints these are.
+RUN: Final = "run"
 
 
 @dataclass
@@ -47,8 +49,8 @@ class Checkpoint:
         self.accelerator.save_state(str(new), safe_serialization=True)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            shutil.rmtree(self.folder / "old", ignore_errors=True)
             if latest.exists():
+                shutil.rmtree(self.folder / "old", ignore_errors=True)
                 latest.rename(self.folder / "old")
             new.rename(latest)
         self.accelerator.wait_for_everyone()
@@ -57,7 +59,8 @@ class Checkpoint:
         """Go on from the last checkpoint if there is one of this run; whether there was."""
         candidates = [self.folder / LATEST, self.folder / "old"]
         found = next((folder for folder in candidates if folder.is_dir()), None)
-        if found is None or (self.folder / "run").read_text(encoding="utf-8") != progress.run:
+        mark = self.folder / RUN
+        if found is None or not mark.exists() or mark.read_text(encoding="utf-8") != progress.run:
             return False
         self.accelerator.load_state(str(found))
         return True
@@ -65,7 +68,9 @@ class Checkpoint:
     def begin(self, run: str) -> None:
         """Forget what another run left here, and mark the folder as this run's."""
         if self.accelerator.is_main_process:
+            # The mark first, so that nobody takes up what is half deleted.
+            (self.folder / RUN).unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            (self.folder / "run").write_text(run, encoding="utf-8")
+            (self.folder / RUN).write_text(run, encoding="utf-8")
         self.accelerator.wait_for_everyone()

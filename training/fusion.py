@@ -61,31 +61,35 @@ class Sources:
 
     def columns(self, manifest: Manifest, split: str) -> Columns:
         """Each modality's embeddings of a split; TrainingError where it has none."""
-        rows = manifest.split(split).rows
-        return {m: self._column(rows, m, split) for m in self.config.modalities}
+        rows, columns = manifest.split(split).rows, {}
+        for modality in self.config.modalities:
+            columns[modality] = self.column(rows, modality, is_learned=split == "train")
+            if not len(columns[modality].labels):
+                raise TrainingError(f"{manifest.path}: no row of split {split} has {modality}")
+        return columns
 
-    def _column(self, rows: Sequence[Row], modality: Modality, split: str) -> Column:
-        places = self._places(rows, modality, learned_from=split == "train")
-        if not places:
-            raise TrainingError(f"{self.config.manifest}: no row of split {split} has {modality}")
+    def column(self, rows: Sequence[Row], modality: Modality, is_learned: bool) -> Column:
+        """One modality's embeddings of some rows; to learn from, with copies of recordings."""
+        places = self._places(rows, modality, is_learned)
         if modality in self.config.features:
             dim = self.config.features[modality].dim
             vectors = features_of(rows, places, modality, dim)
         else:
             inputs = raw_inputs(rows, places, modality)
-            copies = self._copies(inputs) if split == "train" and modality is Modality.AUDIO else []
+            copies = self._copies(inputs) if is_learned and modality is Modality.AUDIO else []
             vectors = encoded(self.encoders[modality], [*inputs, *copies], self.cache)
             # A copy is another input of its original's row.
-            places = places * (len(vectors) // len(inputs))
-        return column_of(rows, self.labels, places, vectors)
+            places = places * (len(vectors) // max(1, len(inputs)))
+        order = np.argsort(places, kind="stable")
+        return column_of(rows, self.labels, [places[n] for n in order], vectors[order])
 
-    def _places(self, rows: Sequence[Row], modality: Modality, learned_from: bool) -> list[int]:
+    def _places(self, rows: Sequence[Row], modality: Modality, is_learned: bool) -> list[int]:
         """The rows that have a modality; to learn from, those that its encoder held out if any."""
         if modality in self.config.features:
             return [place for place, row in enumerate(rows) if modality in row.features]
         having = [row for row in rows if modality in row.inputs]
         fit = self.config.encoders[modality].fit
-        if learned_from and fit and fit.hold_out:
+        if is_learned and fit and fit.hold_out:
             _, having = divided(having, fit.hold_out, self.config.seed)
         lines = {row.line for row in having}
         return [place for place, row in enumerate(rows) if row.line in lines]
@@ -112,19 +116,23 @@ class Trials:
         return train_head(fusion, pool, dev, self.config.seed)
 
 
+def encoders_of(config: TrainConfig, model: Path) -> dict[Modality, Encoder[Any]]:
+    """The model's encoders that the config has, as a node loads them."""
+    engine, *_ = engine_builders(NodeSettings())
+    return {
+        modality: ENCODERS[modality](Artifact.open(model / modality), engine, InputLimits())
+        for modality in config.encoders
+    }
+
+
 def trials_of(config: TrainConfig, model: Path, cache: Path) -> Trials:
     """The embeddings that the model's encoders compute of the manifest's train and dev rows.
 
     Raises TrainingError where there are none of some modality.
     """
-    engine, *_ = engine_builders(NodeSettings())
-    encoders = {
-        modality: ENCODERS[modality](Artifact.open(model / modality), engine, InputLimits())
-        for modality in config.encoders
-    }
     manifest = read_with_splits(config.manifest, config.seed)
     labels = config.labels or tuple(manifest.labels)
-    sources = Sources(config, labels, encoders, cache)
+    sources = Sources(config, labels, encoders_of(config, model), cache)
     train, dev = (sources.columns(manifest, split) for split in ("train", "dev"))
     return Trials(config, labels, train, dev)
 

@@ -45,7 +45,10 @@ def new_head(config: FusionConfig, columns: Columns, classes: int) -> Fusion:
 
 
 def train_head(config: FusionConfig, pool: Pool, dev: Tried, seed: int) -> Fusion:
-    """A trained and calibrated head: of LOOKS looks at dev the one with the best macro-F1."""
+    """A trained and calibrated head: of LOOKS looks at dev the one with the best macro-F1.
+
+    With nothing in `dev` it is the last one, and not calibrated.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     head = new_head(config, pool.columns, pool.classes)
@@ -57,14 +60,14 @@ def train_head(config: FusionConfig, pool: Pool, dev: Tried, seed: int) -> Fusio
         weight_decay=config.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-    best, weights = -1.0, head.state_dict()
+    best, weights, pause = -1.0, head.state_dict(), max(1, config.steps // LOOKS)
     for step in range(1, config.steps + 1):
         loss = loss_of(head.train(), auxiliary, pool.draw(config.batch_size, rng), config, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if step % max(1, config.steps // LOOKS) == 0 and (score := macro_f1(head, dev)) > best:
+        if dev and step % pause == 0 and (score := macro_f1(head, dev)) > best:
             best, weights = score, copy.deepcopy(head.state_dict())
     head.load_state_dict(weights)
     calibrate(head, dev)

@@ -76,7 +76,7 @@ class Pool:
         frequency = np.bincount(labels[places], minlength=self.classes) / len(places)
         weights = frequency[labels[places]] ** -self.balance
         chosen = rng.choice(places, size, p=weights / weights.sum())
-        inputs = {m: _numbers(column.places, chosen) for m, column in self.columns.items()}
+        inputs = {m: _numbers(column.places, chosen, rng) for m, column in self.columns.items()}
         return _gathered(self.columns, inputs, labels[chosen])
 
 
@@ -106,10 +106,14 @@ def _some(is_of: Array, count: int, rng: np.random.Generator) -> Array:
     return rng.choice(of_class, count) if len(of_class) else np.full(count, -1)
 
 
-def _numbers(places: Array, wanted: Array) -> Array:
-    """The wanted places' numbers among `places`, which ascend; -1 where one isn't there."""
-    numbers = np.searchsorted(places, wanted).clip(max=len(places) - 1)
-    return np.where(places[numbers] == wanted, numbers, -1)
+def _numbers(places: Array, wanted: Array, rng: np.random.Generator) -> Array:
+    """The wanted places' numbers among `places`, which ascend; -1 where one isn't there.
+
+    Of a place that is there several times, as with copies of a recording, any of them.
+    """
+    first, end = (np.searchsorted(places, wanted, side) for side in ("left", "right"))
+    drawn = first + (rng.random(len(wanted)) * (end - first)).astype(int)
+    return np.where(end > first, drawn, -1)
 
 
 def _gathered(columns: Columns, inputs: Mapping[Modality, Array], classes: Array) -> Examples:

@@ -8,6 +8,7 @@ from typing import Final, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from rich.progress import track
 from torch import nn
@@ -34,6 +35,8 @@ def accelerator_of(fit: Fit) -> Accelerator:
     """Devices, processes and precision, as torchrun and the machine give them."""
     if fit.precision == "fp16" and not torch.cuda.is_available():
         raise TrainingError("fit.precision: fp16 needs a CUDA device; bf16 and fp32 don't")
+    # One process trains several encoders, and accelerate would keep the first one's precision.
+    AcceleratorState._reset_state()
     precision = "no" if fit.precision == "fp32" else fit.precision
     return Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
 

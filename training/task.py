@@ -117,14 +117,20 @@ def dev_score(classifier: nn.Module, task: Task, device: torch.device) -> float:
 
 
 def divided(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Rows for the encoder and rows held out from it: so large a share of each class, by a draw."""
+    """Rows for the encoder and rows held out from it: so large a share of each class, by a draw.
+
+    Raises TrainingError where a class has too few for both.
+    """
     if not share:
         return list(rows), []
     labels = [row.label for row in rows]
     numbers = range(len(rows))
-    learned, held_out = train_test_split(
-        numbers, test_size=share, random_state=seed, stratify=labels
-    )
+    try:
+        learned, held_out = train_test_split(
+            numbers, test_size=share, random_state=seed, stratify=labels
+        )
+    except ValueError as error:
+        raise TrainingError(f"fit.hold_out of {len(rows)} rows: {error}") from None
     return [rows[number] for number in sorted(learned)], [rows[n] for n in sorted(held_out)]
 
 

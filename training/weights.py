@@ -33,6 +33,8 @@ def _with_lora(network: nn.Module, lora: Lora) -> nn.Module:
     # GPT-2's linear layers are of a class of their own.
     kinds = (nn.Linear, Conv1D)
     linear = [name for name, module in network.named_modules() if isinstance(module, kinds)]
+    if not linear:
+        raise ConfigError("fit.lora: the network has no linear layer")
     return get_peft_model(
         network,
         LoraConfig(
@@ -60,7 +62,7 @@ def train_mode(module: nn.Module) -> None:
     for part in module.modules():
         own = list(part.parameters(recurse=False))
         if own and not any(weight.requires_grad for weight in own):
-            part.eval()
+            part.training = False  # Not `eval`: the layers below it may be trained.
 
 
 def serving_weights(network: nn.Module) -> dict[str, torch.Tensor]:
