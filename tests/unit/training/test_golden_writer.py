@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from mesh.artifact import Artifact
@@ -88,6 +89,27 @@ def test_golden_files_can_be_read_by_everyone(samples: Path, text: Path) -> None
 
 
 def test_the_subsets_are_all_but_the_empty_one() -> None:
-    """The smallest first, each in the modalities' order."""
-    assert [len(subset) for subset in subsets()] == [1, 1, 1, 2, 2, 2, 3]
-    assert subsets()[-1] == tuple(Modality)
+    """The smallest first, each in the order that the modalities are given in."""
+    text, image, audio = Modality
+
+    assert subsets([text]) == [(text,)]
+    assert subsets([image, text]) == [(image,), (text,), (image, text)]
+    assert [len(subset) for subset in subsets(Modality)] == [1, 1, 1, 2, 2, 2, 3]
+    assert subsets(iter(Modality))[-1] == (text, image, audio)
+
+
+def test_a_head_of_two_modalities_has_three_golden_examples(tmp_path: Path) -> None:
+    """Each modality's vectors are taken in turn, and the same ones each time."""
+    fusion_artifact(tmp_path, modalities=["text", "audio"])
+    vectors = {
+        Modality(name): np.arange(2 * DIMS[name], dtype=np.float32).reshape(2, -1)
+        for name in ("text", "audio")
+    }
+
+    for _ in range(2):
+        write_fusion_golden(tmp_path, vectors, ENGINE)
+
+    found = [safetensors.numpy.load(raw) for raw in Artifact.open(tmp_path).golden_inputs()]
+    assert [sorted(example) for example in found] == [["text"], ["audio"], ["audio", "text"]]
+    assert found[0]["text"].tolist() == [0, 1, 2] == found[2]["text"].tolist()
+    assert found[1]["audio"].tolist() == [4, 5, 6, 7]

@@ -1,12 +1,25 @@
 """Judging over HTTP, against a tiny gateway in this process."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import httpx
+import numpy as np
 import pytest
 
 from mesh.embedding import Modality
-from training.judge import predict
+from mesh.encoding import Raw
+from training import judge
+from training.errors import TrainingError
+from training.judge import column, judge_alone, judge_subsets, predict, predict_all
+from training.manifest import Row
 
-REQUEST = {Modality.TEXT: "ä", Modality.IMAGE: b"\x89PNG", Modality.AUDIO: b"RIFF"}
+TEXT, IMAGE, AUDIO = Modality
+LABELS = ("glad", "sad")
+URL = "http://mesh"
+REQUEST = {TEXT: "ä", IMAGE: b"\x89PNG", AUDIO: b"RIFF"}
 
 
 def gateway(status: int, answer: dict[str, object], seen: list[httpx.Request]) -> httpx.AsyncClient:
@@ -46,3 +59,135 @@ async def test_a_refusal_ends_the_judgement() -> None:
     async with gateway(429, {"title": "Too many requests"}, []) as client:
         with pytest.raises(httpx.HTTPStatusError):
             await predict(client, REQUEST)
+
+
+class Mesh:
+    """Answers "sad" to whatever holds "sad" in any modality, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.headers: list[httpx.Headers] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Any request's answer."""
+        self.bodies.append(request.content)
+        self.headers.append(request.headers)
+        answer = "sad" if b"sad" in self.bodies[-1] else "glad"
+        return httpx.Response(200, json={"prediction": answer, "degraded": False})
+
+
+@pytest.fixture
+def mesh(monkeypatch: pytest.MonkeyPatch) -> Mesh:
+    """What every client of the judge reaches."""
+    answering = Mesh()
+    client: Callable[..., httpx.AsyncClient] = partial(
+        httpx.AsyncClient, transport=httpx.MockTransport(answering)
+    )
+    monkeypatch.setattr(judge.httpx, "AsyncClient", client)
+    return answering
+
+
+def rows(folder: Path, texts: Mapping[str, str]) -> list[Row]:
+    """Rows of a text each with its class, then of a picture and a sound of each class."""
+    found = [
+        Row(line, label, "test", "", {TEXT: text}, {})
+        for line, (text, label) in enumerate(texts.items(), 2)
+    ]
+    for label in LABELS:
+        for modality in (IMAGE, AUDIO):
+            file = folder / f"{label}-{modality}"
+            file.write_bytes(b"\x89" + label.encode())
+            found.append(Row(2 + len(found), label, "test", "", {modality: file}, {}))
+    return found
+
+
+def table(printed: str) -> dict[str, list[str]]:
+    """The cells of a printed table's rows, by the first of them."""
+    lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line[:1] == "|"]
+    return {first: rest for first, *rest in lines[2:]}
+
+
+async def test_answers_come_in_the_order_of_the_requests(mesh: Mesh) -> None:
+    """More of them than are asked at a time, with a deadline that suits a judgement."""
+    requests: list[Mapping[Modality, Raw]] = [
+        {TEXT: "sad" if number % 3 else "a"} for number in range(50)
+    ]
+
+    found = await predict_all(URL, requests)
+
+    assert found.tolist() == ["sad" if number % 3 else "glad" for number in range(50)]
+    assert {headers["X-Request-Timeout"] for headers in mesh.headers} == {"60.0"}
+
+
+def test_a_column_is_of_the_rows_that_have_the_modality(tmp_path: Path) -> None:
+    """Its vectors are the mesh's affair."""
+    found = column(rows(tmp_path, {"a": "glad", "b": "sad"}), LABELS, IMAGE)
+
+    assert (found.places.tolist(), found.labels.tolist()) == ([2, 4], [0, 1])
+    assert found.vectors.shape == (2, 0)
+
+
+def test_each_subset_is_judged_on_the_same_joined_examples(
+    mesh: Mesh, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So many a class; a text that is taken wrongly counts where nothing else helps."""
+    judge_subsets(URL, rows(tmp_path, {"a": "glad", "b": "sad"}), LABELS, per_class=3)
+
+    printed = capsys.readouterr().out
+    assert "Judged set: 3 a class; distinct: 2 text, 2 image, 2 audio." in printed
+    right = ["1.000", "1.000"]
+    others = ("image", "audio", "text + image", "text + audio", "image + audio")
+    assert table(printed) == {
+        "text": ["0.500", "0.333"],
+        **dict.fromkeys([*others, "text + image + audio"], right),
+    }
+    assert len(mesh.bodies) == 7 * 6
+
+
+def test_a_judged_set_needs_every_class(tmp_path: Path) -> None:
+    """Nothing can be joined without."""
+    with pytest.raises(TrainingError, match="no text of the class 'sad'"):
+        judge_subsets(URL, rows(tmp_path, {"a": "glad"}), LABELS, per_class=3)
+
+
+def test_each_modality_alone_is_judged_on_all_its_rows(
+    mesh: Mesh, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As frequent as its classes are: accuracy, mean recall and macro-F1 differ then."""
+    texts = {"a": "glad", "b": "glad", "c": "glad", "d": "sad"}
+
+    judge_alone(URL, rows(tmp_path, texts))
+
+    # All four are taken for glad: F1 is 6/7 and 0.
+    assert table(capsys.readouterr().out) == {
+        "text": ["4", "0.750", "0.500", f"{np.mean([6 / 7, 0]):.3f}"],
+        "image": ["2", "1.000", "1.000", "1.000"],
+        "audio": ["2", "1.000", "1.000", "1.000"],
+    }
+
+
+def test_the_command_judges_a_split_of_a_manifest(
+    mesh: Mesh,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the classes of the mesh that runs."""
+    rows(tmp_path, {})
+    cells = [f"a {m},{m}-image,{m}-audio,{m},{s}" for m in LABELS for s in ("test", "dev")]
+    lines = ["text,image,audio,label,split", *cells, "a,,,glad,train"]
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+
+    def labels(url: str) -> httpx.Response:
+        assert url == f"{URL}/v1/model"
+        return httpx.Response(200, json={"labels": LABELS}, request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(judge.httpx, "get", labels)
+    arguments: list[Any] = [tmp_path / "m.csv", "--url", URL, "--per-class", 2, "--split", "dev"]
+    monkeypatch.setattr("sys.argv", ["judge", *map(str, arguments)])
+
+    judge.main()
+
+    printed = capsys.readouterr().out
+    assert "Judged set: 2 a class; distinct: 2 text, 2 image, 2 audio." in printed
+    assert "| text | 2 | 1.000 | 1.000 | 1.000 |" in printed

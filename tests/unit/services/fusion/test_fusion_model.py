@@ -89,7 +89,7 @@ def test_the_default_heads_weights_keep_their_names() -> None:
     artifact = Artifact.open(Path(__file__).parents[4] / "models" / "emotion6" / "fusion")
 
     assert set(artifact.weights()) == {
-        "mean", "deviation", "temperature", "missing",
+        "mean", "deviation", "temperature", "log_prior", "missing",
         *(f"project.{place}.1.{part}" for place in range(3) for part in ("weight", "bias")),
         *(f"classify.{layer}.{part}" for layer in (1, 4) for part in ("weight", "bias")),
     }  # fmt: skip

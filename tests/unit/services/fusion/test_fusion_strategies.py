@@ -1,4 +1,4 @@
-"""What every strategy owes: presence, standardisation, temperatures, over one to three modalities.
+"""What every strategy owes: presence, standardisation, calibration, over one to three modalities.
 
 All that is here holds for each of them; what tells them apart is in test_fusion_learning.
 """
@@ -116,12 +116,59 @@ def test_a_temperature_softens_its_own_subset_alone(head: Fusion) -> None:
     assert torch.equal(before.argmax(1), after.argmax(1))
 
 
-def test_logits_know_no_temperature(head: Fusion) -> None:
-    """They are what the temperatures are chosen on."""
+def test_a_prior_speaks_for_its_own_subset_alone(head: Fusion) -> None:
+    """A class that is met e times as often as in training has e times the odds."""
+    before = head(examples(7), masks())
+
+    head.log_prior[0b101, 3] = 1.0
+    after = head(examples(7), masks())
+
+    changed = (before != after).any(1)
+    assert masks()[changed].tolist() == [[1.0, 0.0, 1.0]]
+    odds = (after / (1 - after))[changed, 3] / (before / (1 - before))[changed, 3]
+    torch.testing.assert_close(odds, torch.tensor([1.0]).exp())
+
+
+def test_a_temperature_softens_the_logits_and_not_the_prior(head: Fusion) -> None:
+    """Whatever the logits are made of, classes are met as often as they are."""
+    head.temperature.fill_(4.0)
+    head.log_prior[:] = torch.arange(5.0)
+    logits = torch.full((7, 5), 8.0)
+
+    calibrated = head.calibrated(logits, masks())
+
+    torch.testing.assert_close(calibrated, torch.arange(2.0, 7.0).expand(7, 5))
+
+
+def test_calibration_is_computed_in_full(head: Fusion) -> None:
+    """Also of logits in half precision."""
+    half = torch.randn(7, 5, generator=torch.Generator().manual_seed(2)).bfloat16()
+    head.temperature.fill_(3.0)
+
+    calibrated = head.calibrated(half, masks())
+
+    assert calibrated.dtype == torch.float32
+    assert torch.equal(calibrated, half.float() / 3)
+
+
+def test_calibration_is_stored_with_the_weights(head: Fusion, strategy: str) -> None:
+    """So a node answers as training left it."""
+    head.temperature[0b011] = 3.0
+    head.log_prior[0b011] = torch.arange(5.0)
+    again = build(strategy)
+
+    again.load_state_dict(head.state_dict())
+
+    assert torch.equal(again(examples(7), masks()), head(examples(7), masks()))
+
+
+def test_logits_know_no_calibration(head: Fusion) -> None:
+    """They are what it is chosen on, and what training's loss takes."""
     head.temperature.fill_(2.0)
+    head.log_prior[:] = torch.arange(5.0)
     logits = head.logits(examples(7), masks())
 
-    expected = torch.softmax(logits / 2, dim=1)
+    expected = torch.softmax(logits / 2 + torch.arange(5.0), dim=1)
     torch.testing.assert_close(head(examples(7), masks()), expected)
 
 
