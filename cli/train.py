@@ -76,5 +76,5 @@ def _require_no_defects(manifest: Path, labels: tuple[str, ...]) -> None:
         found = defects(table, load(InputLimits), labels, progress=tell)
     if found:
         raise click.ClickException(
-            f"{manifest} has {len(found):,} defects: `sensemesh data check` lists them"
+            f"{manifest}: defects: {len(found):,}; `sensemesh data check` lists them"
         )

@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Item
+from mesh.errors import InputError
 from training.augment import AUGMENT_ITEM, AUGMENT_RAW
+from training.errors import TrainingError
 from training.manifest import Row
 
 # Batches of like lengths are found among so many batches' inputs, or among a quarter of all: else
@@ -37,8 +39,15 @@ class Examples(Dataset[tuple[Item, int]]):
 
     @property
     def classes(self) -> np.ndarray:
-        """The rows' classes as indices of `labels`, int64 of shape (rows,)."""
-        return np.array([self.labels.index(row.label) for row in self.rows])
+        """The rows' classes as indices of `labels`, int64 of shape (rows,).
+
+        Raises TrainingError for a row of another class.
+        """
+        number = {label: place for place, label in enumerate(self.labels)}
+        if strange := [row for row in self.rows if row.label not in number]:
+            row, known = strange[0], ", ".join(self.labels)
+            raise TrainingError(f"line {row.line}: {row.label!r} is none of {known}")
+        return np.array([number[row.label] for row in self.rows])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,21 +55,27 @@ class Examples(Dataset[tuple[Item, int]]):
     def __getitem__(self, place: tuple[int, int]) -> tuple[Item, int]:
         """The item and class of (epoch, row)."""
         epoch, number = place
-        row, modality = self.rows[number], self.encoder.modality
-        raw = row.raw(modality)
+        row, label = self.rows[number], self.labels.index(self.rows[number].label)
         if not self.augments:
-            return self.encoder.preprocess(raw), self.labels.index(row.label)
+            return self._item(row), label
         rng = np.random.default_rng([self.seed, epoch, number])
-        item = self.encoder.preprocess(AUGMENT_RAW[modality](raw, rng))
-        return AUGMENT_ITEM[modality](item, rng), self.labels.index(row.label)
+        return AUGMENT_ITEM[self.encoder.modality](self._item(row, rng), rng), label
+
+    def _item(self, row: Row, rng: np.random.Generator | None = None) -> Item:
+        """A row's input, changed by `rng` and preprocessed; TrainingError where it can't be."""
+        modality = self.encoder.modality
+        try:
+            raw = row.raw(modality)
+            item: Item = self.encoder.preprocess(AUGMENT_RAW[modality](raw, rng) if rng else raw)
+        except (OSError, InputError) as error:
+            raise TrainingError(f"line {row.line}: {modality}: {error}") from error
+        return item
 
     def sizes(self) -> np.ndarray:
         """What each row costs the model; of pictures, which all cost the same, none is read."""
         if self.encoder.modality is Modality.IMAGE:
             return np.ones(len(self))
-        return np.array(
-            [self.encoder.preprocess(row.raw(self.encoder.modality)).size for row in self.rows]
-        )
+        return np.array([self._item(row).size for row in self.rows])
 
 
 @dataclass(frozen=True)

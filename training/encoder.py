@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import set_seed
 from safetensors.torch import load_file
@@ -20,6 +21,7 @@ from mesh.artifact import sha256
 from mesh.embedding import Modality
 from training.artifacts import add_to_config, write_untrained, write_weights
 from training.config import TrainConfig, read_config
+from training.errors import told
 from training.run import BEST, Run
 from training.splits import read_with_splits
 from training.task import Classifier, load_trainable, task_of
@@ -43,7 +45,8 @@ def train_encoder(
     """
     section, folder = config.encoders[modality], output / modality
     state = state / modality
-    processes = PartialState()
+    # Without being told, accelerate joins processes on GPUs only.
+    processes = PartialState(cpu=not torch.cuda.is_available())
     # The seed of random weights; each process then draws its own, for dropout.
     set_seed(config.seed)
     if processes.is_main_process:
@@ -88,4 +91,5 @@ def main(command_line: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from mesh.embedding import Modality
 from training.config import FusionConfig, TrainConfig, read_config
-from training.errors import TrainingError
+from training.errors import TrainingError, told
 from training.fusion import CACHE, Sources, encoders_of
 from training.head import train_head
 from training.joining import Column, by_row
@@ -100,4 +100,5 @@ def main(command_line: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -28,7 +28,7 @@ from services.fusion.model import FUSIONS
 from training.augment import augment_sound
 from training.config import FusionConfig, TrainConfig, read_config
 from training.embed import ENCODERS
-from training.errors import TrainingError
+from training.errors import TrainingError, told
 from training.golden import (
     write_config,
     write_encoder_golden,
@@ -213,4 +213,5 @@ def main(command_line: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

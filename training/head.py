@@ -16,10 +16,13 @@ from services.fusion.frame import Fusion
 from services.fusion.model import FUSIONS
 from training.config import ConfigError, FusionConfig
 from training.golden import subsets
+from training.joining import Array
 from training.pool import Columns, Examples, Pool
 from training.task import OPTIMIZERS
 
 LEAST_DEVIATION: Final = 1e-6
+# Of the mean over a modality's dimensions.
+LEAST_SHARE: Final = 0.01
 TEMPERATURES: Final = torch.logspace(-1, 1, 201)
 # How often in a run the head is tried on dev.
 LOOKS: Final = 10
@@ -39,9 +42,18 @@ def new_head(config: FusionConfig, columns: Columns, classes: int) -> Fusion:
         raise ConfigError(f"fusion.model: {error}") from None
     vectors = [column.vectors for column in columns.values()]
     head.mean.copy_(torch.from_numpy(np.concatenate([part.mean(0) for part in vectors])))
-    deviation = np.concatenate([part.std(0) for part in vectors]).clip(LEAST_DEVIATION)
+    deviation = np.concatenate([_deviation(part) for part in vectors])
     head.deviation.copy_(torch.from_numpy(deviation))
     return head
+
+
+def _deviation(vectors: Array) -> Array:
+    """Of each dimension; of one that hardly varies, what keeps small changes of it small.
+
+    Else the rounding of its stored mean would outweigh all that the others say.
+    """
+    deviation: Array = vectors.std(0)
+    return np.maximum(deviation, max(LEAST_SHARE * deviation.mean(), LEAST_DEVIATION))
 
 
 def train_head(config: FusionConfig, pool: Pool, dev: Tried, seed: int) -> Fusion:

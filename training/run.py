@@ -111,7 +111,8 @@ class Run:
                 self.log.add_scalar("train/rate", self.schedule.get_last_lr()[0], step)
             if is_update and progress.batch % self.fit.checkpoint_steps == 0:
                 checkpoint.save()
-        return progress.loss / len(batches)
+        total = torch.tensor(progress.loss, device=self.accelerator.device)
+        return float(self.accelerator.reduce(total, "mean")) / len(batches)
 
     def _shown(self, epoch: int, batches: Sequence[np.ndarray]) -> Iterator[Batch]:
         """This process's share of the batches, behind a progress bar."""

@@ -18,6 +18,7 @@ from tests.fake_models import FakeEncoder
 from tests.media import encoded, gradient, sound, tone
 from tests.training_parts import text_row, text_rows
 from training.batches import Examples, Plan, loader
+from training.errors import TrainingError
 from training.manifest import Row
 
 LABELS = ("glad", "sad")
@@ -210,3 +211,21 @@ def test_loading_draws_nothing() -> None:
     list(loader(texts(text_rows(6)), [np.arange(6)], 0, lengths))
 
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_file_that_is_gone_is_told_by_its_line(tmp_path: Path) -> None:
+    """As is one that preprocessing refuses."""
+    examples = media(tmp_path, Modality.IMAGE)
+    (tmp_path / "image").write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match=r"line 3: image: .*none of JPEG"):
+        examples[0, 3]
+    (tmp_path / "image").unlink()
+    with pytest.raises(TrainingError, match=r"line 4: image: .*No such file"):
+        examples[0, 4]
+
+
+def test_a_class_that_is_not_among_the_labels_is_told_by_its_line() -> None:
+    """The config's labels may lack it."""
+    rows = [*text_rows(2), text_row("x", label="odd", line=7)]
+    with pytest.raises(TrainingError, match="line 7: 'odd' is none of glad, sad"):
+        _ = texts(rows).classes
