@@ -29,6 +29,14 @@ def write_stamps(folder: Path) -> Path:
     return folder
 
 
+def write_many_stamps(folder: Path, count: int) -> Path:
+    """So many animals and as many foods, all with a French name: "animals/wild/0", "food/0", ..."""
+    for number in range(count):
+        _stamp(folder / "animals" / "wild" / str(number), number)
+        _stamp(folder / "food" / str(number), 100 + number)
+    return folder
+
+
 def _stamp(place: Path, number: int) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     picture = encoded(gradient(size=(40 + number, 40)), "PNG")

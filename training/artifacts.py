@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from mesh.artifact import Artifact, locate, sha256
+from mesh.artifact import Artifact, ArtifactError, locate, sha256
 from mesh.embedding import Modality
 from services.audio_encoder.model import ARCHITECTURES as AUDIO
 from services.audio_encoder.preprocess import AudioConfig
@@ -60,8 +60,10 @@ def write_untrained(
             write_weights(folder, network.state_dict())
         elif _is_local(config.base):
             write_weights(folder, architecture.read(locate(config.base, beside)))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{modality}.model: {error}") from None
+    except ArtifactError:
+        raise
+    except Exception as error:  # Libraries raise all kinds of things of numbers they can't use.
+        raise ConfigError(f"{modality}.model: {error}") from error
 
 
 def _config(

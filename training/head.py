@@ -38,8 +38,8 @@ def new_head(config: FusionConfig, columns: Columns, classes: int) -> Fusion:
     dims = [column.vectors.shape[1] for column in columns.values()]
     try:
         head = FUSIONS[config.strategy]({"dims": dims, "classes": classes, **config.model})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"fusion.model: {error}") from None
+    except Exception as error:  # Libraries raise all kinds of things of numbers they can't use.
+        raise ConfigError(f"fusion.model: {error}") from error
     vectors = [column.vectors for column in columns.values()]
     head.mean.copy_(torch.from_numpy(np.concatenate([part.mean(0) for part in vectors])))
     deviation = np.concatenate([_deviation(part) for part in vectors])

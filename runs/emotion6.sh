@@ -1,0 +1,14 @@
+#!/bin/sh
+# models/emotion6 and the figures in its card, from the three sets below DATA. See docs/data.md.
+set -eux
+DATA=${1:?the folder of the three data sets}
+BIN=.venv/bin
+$BIN/sensemesh data build emotion6 --from "$DATA" --to run/emotion6
+$BIN/sensemesh train runs/emotion6.toml
+$BIN/sensemesh evaluate models/emotion6 run/emotion6/manifest.csv --compare runs/emotion6.toml
+
+# The same figures through the running mesh.
+$BIN/sensemesh up --model models/emotion6 --port 8021 > run/up.log & mesh=$!
+trap 'kill $mesh' EXIT
+until grep -q "The mesh serves" run/up.log; do kill -0 $mesh; sleep 1; done
+$BIN/python -m training.judge run/emotion6/manifest.csv --url http://127.0.0.1:8021
