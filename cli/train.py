@@ -8,8 +8,6 @@ from cli.faults import told
 from cli.progress import progress
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-# Samples lie beside the packages.
-SAMPLES = Path(__file__).parents[1] / "samples"
 PARTS = ("text", "image", "audio", "fusion")
 
 
@@ -49,12 +47,18 @@ def train(
         from training.config import read_config
         from training.encoder import train_encoder
         from training.fusion import train_fusion
+        from training.golden import SAMPLES
+        from training.ready import require_ready
+        from training.splits import read_with_splits
 
         run = read_config(config)
         output = output or Path("models") / run.name
         state = state or Path("run/training") / run.name
+        if unknown := [part for part in parts if part not in ("fusion", *run.encoders)]:
+            raise click.UsageError(f"{config} has no [{unknown[0]}].")
         if check:
             _require_no_defects(run.manifest, run.labels or ())
+        require_ready(run, read_with_splits(run.manifest, run.seed))
         for modality in run.encoders:
             if not parts or modality in parts:
                 best = train_encoder(run, modality, config.parent, output, state)
@@ -75,6 +79,9 @@ def _require_no_defects(manifest: Path, labels: tuple[str, ...]) -> None:
     with progress("checking", len(table.rows)) as tell:
         found = defects(table, load(InputLimits), labels, progress=tell)
     if found:
-        raise click.ClickException(
-            f"{manifest}: defects: {len(found):,}; `sensemesh data check` lists them"
-        )
+        from rich.console import Console
+
+        from cli.data_tables import defects_table
+
+        Console(highlight=False, markup=False, emoji=False).print(defects_table(found))
+        raise click.ClickException(f"{manifest} can't be trained from.")

@@ -55,7 +55,9 @@ def augment_sound(raw: Raw, rng: np.random.Generator) -> bytes:
     """A changed copy of a sound file, as 16-bit WAV: speed, band, noise and loudness."""
     assert isinstance(raw, bytes)
     samples, rate = soundfile.read(BytesIO(raw), dtype="float32", always_2d=True)
-    samples = _stretch(samples.mean(axis=1), rng.uniform(*PITCH))
+    length = len(samples)
+    # Cut where it becomes longer: a sound at the limit must stay within it.
+    samples = _stretch(samples.mean(axis=1), rng.uniform(*PITCH))[:length]
     if rng.random() < NARROW_SHARE:
         samples = _low_pass(samples, rng.uniform(*BAND) / rate)
     power = np.square(samples).mean() / _ratio(rng.uniform(*SIGNAL_TO_NOISE))
@@ -111,7 +113,7 @@ def _seeded(rng: np.random.Generator) -> Iterator[None]:
 
 def _stretch(samples: Array, speed: float) -> Array:
     """Faster and higher, or slower and lower."""
-    places = np.arange(int(len(samples) / speed)) * speed
+    places = np.arange(max(1, int(len(samples) / speed))) * speed
     stretched: Array = np.interp(places, np.arange(len(samples)), samples)
     return stretched
 

@@ -68,8 +68,7 @@ class Fit(_Section):
     `warmup` is a share of all steps, `patience` counts epochs without a better macro-F1 on dev.
     A class's weight is its frequency to the power of -`class_balance`: 0 leaves the classes as they
     are, 1 makes them equal. `average` is the decay of a moving average of the weights, 0 for none.
-    `hold_out` is the share of the training rows that this encoder never sees and fusion learns
-    from: on rows that it does not know by heart, how far it can be trusted.
+    `workers` are processes that prepare batches ahead, 0 for none.
     """
 
     trainable: tuple[str, ...] | None = None
@@ -90,7 +89,7 @@ class Fit(_Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     augment: bool = True
     patience: Count = 3
-    hold_out: Share = 0.0
+    workers: Annotated[int, Field(ge=0)] = 0
     checkpoint_steps: Count = 200
 
 
@@ -153,12 +152,17 @@ class FusionConfig(_Section):
 
 
 class TrainConfig(_Section):
-    """A whole run. `labels` give the classes' order; without them they are the sorted labels."""
+    """A whole run. `labels` give the classes' order; without them they are the sorted labels.
+
+    `hold_out` is the share of the training rows that no encoder is trained on and fusion learns
+    from: on rows that they don't know by heart, how far they can be trusted.
+    """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     manifest: Path
     labels: tuple[str, ...] | None = None
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    hold_out: Share = 0.0
     text: EncoderConfig | None = None
     image: EncoderConfig | None = None
     audio: EncoderConfig | None = None

@@ -1,6 +1,7 @@
 """Embeddings by the serving encoders, kept on disk by the encoder's version."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,9 @@ import numpy as np
 
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Item, Raw
+from mesh.engine import EngineBuilder, engine_builders
 from mesh.loading import LoadEncoder
+from mesh.settings import NodeSettings, load
 from services.audio_encoder.encoder import AudioEncoder
 from services.text_encoder.encoder import TextEncoder
 from services.vision_encoder.encoder import VisionEncoder
@@ -25,21 +28,49 @@ ENCODERS: Final[Mapping[Modality, LoadEncoder]] = {
 CHUNK: Final = 2048
 
 
+def engine() -> EngineBuilder:
+    """torch in float32 on the first of MESH_DEVICES, whatever MESH_ENGINE and MESH_DTYPE say.
+
+    So a figure doesn't depend on how the mesh is run, nor does what `embed_cached` keeps. Ends the
+    process where a setting can't be used; raises DeviceMissing where the device can't be.
+    """
+    settings = load(NodeSettings)
+    device = settings.devices.partition(",")[0]
+    fixed = {"engine": "torch", "dtype": "float32", "devices": device}
+    (build,) = engine_builders(settings.model_copy(update=fixed))
+    return build
+
+
 def embed_cached(encoder: Encoder[Any], inputs: Sequence[Raw], cache: Path) -> np.ndarray:
-    """As `embed`, but computed once for the same version and inputs, and kept in a folder."""
+    """As `embed`, but computed once for the same version and inputs, and kept in a folder.
+
+    The encoder's engine should be `engine`'s: nothing else tells the files of two engines apart.
+    The inputs are gone through twice, one by one.
+    """
     digest = hashlib.sha256(encoder.version.encode())
     for raw in inputs:
         digest.update(hashlib.sha256(raw.encode() if isinstance(raw, str) else raw).digest())
     file = cache / f"{encoder.modality}-{digest.hexdigest()}.npy"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        np.save(file, embed(encoder, inputs))
+        _save(file, embed(encoder, inputs))
     vectors: np.ndarray = np.load(file)
     return vectors
 
 
+def _save(file: Path, vectors: np.ndarray) -> None:
+    """Write the file as a whole or, where the process ends meanwhile, not at all."""
+    part = file.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as output:
+        np.save(output, vectors)
+    part.replace(file)
+
+
 def embed(encoder: Encoder[Any], inputs: Sequence[Raw]) -> np.ndarray:
-    """The inputs' embeddings, float32 of shape (len(inputs), dim), in their order."""
+    """The inputs' embeddings, float32 of shape (len(inputs), dim), in their order.
+
+    Of the inputs one is held at a time, where their sequence reads them when asked for.
+    """
     vectors = np.empty((len(inputs), encoder.dim), np.float32)
     for start in range(0, len(inputs), CHUNK):
         items = [encoder.preprocess(raw) for raw in inputs[start : start + CHUNK]]

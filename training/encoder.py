@@ -9,6 +9,7 @@ goes on from its last checkpoint; on one CPU, in float32, to the very same weigh
 
 import argparse
 import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,22 +18,36 @@ from accelerate import PartialState
 from accelerate.utils import set_seed
 from safetensors.torch import load_file
 
-from mesh.artifact import sha256
+from mesh.artifact import Artifact
 from mesh.embedding import Modality
 from training.artifacts import add_to_config, write_untrained, write_weights
-from training.config import TrainConfig, read_config
+from training.config import Fit, TrainConfig, read_config
 from training.errors import told
+from training.manifest import digest
 from training.run import BEST, Run
 from training.splits import read_with_splits
-from training.task import Classifier, load_trainable, task_of
+from training.task import Classifier, Task, load_trainable, task_of
 from training.weights import prepared
 
 
-def run_name(config: TrainConfig, modality: Modality) -> str:
-    """The same for runs that would do the same: a hash of recipe, classes, seed and manifest."""
-    section = config.encoders[modality].model_dump_json()
-    told = f"{section}{config.labels}{config.seed}{sha256(config.manifest)}"
-    return hashlib.sha256(told.encode()).hexdigest()
+def run_name(untrained: Artifact, fit: Fit, task: Task) -> str:
+    """The same for runs that would do the same: a hash of beginning, recipe, seed and examples."""
+    told = hashlib.sha256(f"{untrained.version}{fit.model_dump_json()}{task.plan.seed}".encode())
+    for examples in (task.train, task.dev):
+        told.update(repr(examples.labels).encode())
+        for row in examples.rows:
+            content = digest(row.raw(examples.encoder.modality))
+            told.update(f"{row.line} {row.label} {content}\n".encode())
+    return told.hexdigest()
+
+
+def publish(finished: Path, folder: Path) -> None:
+    """Put an artifact in the place of what `folder` held; until then that stays whole."""
+    new = folder.with_name(folder.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(finished, new)
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
 
 
 def train_encoder(
@@ -43,8 +58,8 @@ def train_encoder(
     `path:` sources are relative to `beside`. None where the config has no `fit` for the encoder:
     then the artifact is its base. Raises TrainingError.
     """
-    section, folder = config.encoders[modality], output / modality
-    state = state / modality
+    section, state = config.encoders[modality], state / modality
+    folder = state / "artifact"
     # Without being told, accelerate joins processes on GPUs only.
     processes = PartialState(cpu=not torch.cuda.is_available())
     # The seed of random weights; each process then draws its own, for dropout.
@@ -54,15 +69,17 @@ def train_encoder(
     processes.wait_for_everyone()
     set_seed(config.seed + processes.process_index)
     if section.fit is None:
+        if processes.is_main_process:
+            publish(folder, output / modality)
         return None
     manifest = read_with_splits(config.manifest, config.seed)
     labels = config.labels or tuple(manifest.labels)
     encoder, network = load_trainable(folder)
-    task = task_of(manifest, labels, encoder, section.fit, config.seed)
+    task = task_of(manifest, config, labels, encoder, section.fit)
     network = prepared(network, section.fit)
     classifier = Classifier(network, encoder.dim, len(labels), section.fit.dropout)
-    run = Run(classifier, task, section.fit, state)
-    best = run.to_the_end(run_name(config, modality))
+    name = run_name(Artifact.open(folder), section.fit, task)
+    best = Run(classifier, task, section.fit, state).to_the_end(name)
     if processes.is_main_process:
         write_weights(folder, load_file(state / BEST))
         add_to_config(
@@ -70,6 +87,7 @@ def train_encoder(
             training=section.fit.model_dump(mode="json"),
             data={"train": len(task.train), "dev": len(task.dev), "seed": config.seed},
         )
+        publish(folder, output / modality)
     processes.wait_for_everyone()
     return best
 

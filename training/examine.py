@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mesh.embedding import Modality
 from mesh.encoding import Raw
@@ -68,7 +69,7 @@ class Examiner:
             column = FEATURES[modality]
             try:
                 data = file.read_bytes()
-                examined.dims[column] = _dim(data)
+                examined.dims[column] = len(vector_of(data))
                 examined.digests[column] = digest(data)
             except UNREADABLE as error:
                 examined.note(column, _reason(error))
@@ -81,17 +82,20 @@ def _reason(error: Exception) -> str:
     return error.message if isinstance(error, InputError) else str(error)
 
 
-def _dim(data: bytes) -> int:
-    """The length of an `.npy` file's vector; ValueError where it holds no vector of numbers."""
+def vector_of(data: bytes) -> npt.NDArray[Any]:
+    """The embedding that an `.npy` file holds, of shape (dim,).
+
+    Raises ValueError where it is no vector of finite numbers.
+    """
     try:
-        vector = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
+        vector: npt.NDArray[Any] = np.lib.format.read_array(BytesIO(data), allow_pickle=False)
     except ValueError as error:
         raise ValueError(f"no .npy file of numbers: {error}") from error
     if vector.ndim != 1 or vector.dtype.kind not in "fiu":
         raise ValueError(f"an array of {vector.dtype} {vector.shape}, not a vector of numbers")
     if not len(vector) or not np.isfinite(vector).all():
         raise ValueError("the vector is empty, or holds what is not a finite number")
-    return len(vector)
+    return vector
 
 
 def _texts(limits: InputLimits) -> Preprocess:

@@ -74,11 +74,20 @@ def folds(config: TrainConfig, modality: Modality, model: Path, cache: Path) -> 
     recordings = Recordings(
         modality,
         labels,
-        original=sources.column(rows, modality, is_learned=False),
-        changed=sources.column(rows, modality, is_learned=True),
+        original=sources.column(rows, modality, rows, is_learned=False),
+        changed=sources.column(rows, modality, rows, is_learned=True),
     )
+    fusion = _alone(config, modality)
     for group in groups:
-        yield recordings.fold(group, config.fusion, config.seed)
+        yield recordings.fold(group, fusion, config.seed)
+
+
+def _alone(config: TrainConfig, modality: Modality) -> FusionConfig:
+    """The recipe for a head of one modality: of a dropout for each, its own."""
+    model = dict(config.fusion.model)
+    if isinstance(dropouts := model.get("input_dropout"), Sequence):
+        model["input_dropout"] = dropouts[config.modalities.index(modality)]
+    return config.fusion.model_copy(update={"model": model})
 
 
 def main(command_line: Sequence[str] | None = None) -> None:

@@ -20,16 +20,16 @@ from mesh.artifact import Artifact
 from mesh.classifying import Classifier
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Raw
-from mesh.engine import engine_builders
-from mesh.settings import InputLimits, NodeSettings
+from mesh.settings import InputLimits
 from services.fusion.classifier import FusionClassifier
 from services.fusion.frame import Fusion, FusionShape
 from services.fusion.model import FUSIONS
 from training.augment import augment_sound
 from training.config import FusionConfig, TrainConfig, read_config
-from training.embed import ENCODERS
+from training.embed import ENCODERS, engine
 from training.errors import TrainingError, told
 from training.golden import (
+    SAMPLES,
     write_config,
     write_encoder_golden,
     write_fusion_golden,
@@ -39,8 +39,7 @@ from training.head import shape_entries, stored_weights, train_head
 from training.joining import Column, column_of
 from training.manifest import Manifest, Row
 from training.pool import Columns, Pool, tried
-from training.splits import read_with_splits
-from training.task import divided
+from training.splits import held_out, read_with_splits
 from training.trained import encoded, features_of, raw_inputs
 
 # Joined examples of each class that dev is made of.
@@ -61,38 +60,49 @@ class Sources:
 
     def columns(self, manifest: Manifest, split: str) -> Columns:
         """Each modality's embeddings of a split; TrainingError where it has none."""
-        rows, columns = manifest.split(split).rows, {}
+        part, columns = manifest.split(split), {}
+        hidden = held_out(part, self.config.hold_out, self.config.seed)
         for modality in self.config.modalities:
-            columns[modality] = self.column(rows, modality, is_learned=split == "train")
+            is_known = split == "train" and self._is_known_by_heart(modality)
+            rows = [row for row in part.rows if not is_known or row.line in hidden]
+            columns[modality] = self.column(part.rows, modality, rows, split == "train")
             if not len(columns[modality].labels):
                 raise TrainingError(f"{manifest.path}: no row of split {split} has {modality}")
         return columns
 
-    def column(self, rows: Sequence[Row], modality: Modality, is_learned: bool) -> Column:
-        """One modality's embeddings of some rows; to learn from, with copies of recordings."""
-        places = self._places(rows, modality, is_learned)
+    def column(
+        self, rows: Sequence[Row], modality: Modality, chosen: Sequence[Row], is_learned: bool
+    ) -> Column:
+        """One modality's embeddings of the rows that are chosen; to learn from, copies too."""
+        lines = {row.line for row in chosen}
+        given = "features" if modality in self.config.features else "inputs"
+        places = [
+            place
+            for place, row in enumerate(rows)
+            if row.line in lines and modality in getattr(row, given)
+        ]
         if modality in self.config.features:
             dim = self.config.features[modality].dim
             vectors = features_of(rows, places, modality, dim)
         else:
             inputs = raw_inputs(rows, places, modality)
-            copies = self._copies(inputs) if is_learned and modality is Modality.AUDIO else []
-            vectors = encoded(self.encoders[modality], [*inputs, *copies], self.cache)
-            # A copy is another input of its original's row.
-            places = places * (len(vectors) // max(1, len(inputs)))
+            vectors = encoded(self.encoders[modality], inputs, self.cache)
+            if is_learned and modality is Modality.AUDIO and self.config.fusion.recording_copies:
+                copies = encoded(self.encoders[modality], self._copies(inputs), self.cache)
+                vectors = np.concatenate([vectors, copies])
+                # A copy is another input of its original's row.
+                places = places * (1 + self.config.fusion.recording_copies)
         order = np.argsort(places, kind="stable")
         return column_of(rows, self.labels, [places[n] for n in order], vectors[order])
 
-    def _places(self, rows: Sequence[Row], modality: Modality, is_learned: bool) -> list[int]:
-        """The rows that have a modality; to learn from, those that its encoder held out if any."""
-        if modality in self.config.features:
-            return [place for place, row in enumerate(rows) if modality in row.features]
-        having = [row for row in rows if modality in row.inputs]
-        fit = self.config.encoders[modality].fit
-        if is_learned and fit and fit.hold_out:
-            _, having = divided(having, fit.hold_out, self.config.seed)
-        lines = {row.line for row in having}
-        return [place for place, row in enumerate(rows) if row.line in lines]
+    def _is_known_by_heart(self, modality: Modality) -> bool:
+        """Whether fusion must not learn from rows that encoders were trained on.
+
+        Where a row is an example, it must not for any modality's sake.
+        """
+        config = self.config
+        fits = [m for m, section in config.encoders.items() if section.fit]
+        return bool(config.hold_out and fits) and (config.fusion.join == "row" or modality in fits)
 
     def _copies(self, recordings: Sequence[Raw]) -> list[Raw]:
         rng = np.random.default_rng(self.config.seed)
@@ -118,9 +128,8 @@ class Trials:
 
 def encoders_of(config: TrainConfig, model: Path) -> dict[Modality, Encoder[Any]]:
     """The model's encoders that the config has, as a node loads them."""
-    engine, *_ = engine_builders(NodeSettings())
     return {
-        modality: ENCODERS[modality](Artifact.open(model / modality), engine, InputLimits())
+        modality: ENCODERS[modality](Artifact.open(model / modality), engine(), InputLimits())
         for modality in config.encoders
     }
 
@@ -142,16 +151,16 @@ def train_fusion(config: TrainConfig, output: Path, samples: Path, cache: Path) 
 
     Raises TrainingError where the manifest does not hold what the config needs.
     """
-    engine, *_ = engine_builders(NodeSettings())
+    build = engine()
     golden = {
-        modality: write_encoder_golden(output / modality, modality, samples, engine)
+        modality: write_encoder_golden(output / modality, modality, samples, build)
         for modality in config.encoders
     }
     trials = trials_of(config, output, cache)
     artifact = output / "fusion"
     write_head(trials.head(config.fusion), config.fusion, trials, output, artifact)
     golden |= {modality: trials.dev[modality].vectors[:2] for modality in config.features}
-    write_fusion_golden(artifact, {m: golden[m] for m in config.modalities}, engine)
+    write_fusion_golden(artifact, {m: golden[m] for m in config.modalities}, build)
     return artifact
 
 
@@ -160,7 +169,7 @@ def compared(config: TrainConfig, model: Path, cache: Path) -> dict[str, Classif
 
     On equal terms: the same examples and recipe, and of the config's `model` what all of them have.
     """
-    engine, *_ = engine_builders(NodeSettings())
+    build = engine()
     trials = trials_of(config, model, cache)
     shared = {key: v for key, v in config.fusion.model.items() if key in SHARED}
     heads: dict[str, Classifier] = {}
@@ -169,7 +178,7 @@ def compared(config: TrainConfig, model: Path, cache: Path) -> dict[str, Classif
             fusion = config.fusion.model_copy(update={"strategy": strategy, "model": shared})
             artifact = Path(folder) / strategy
             write_head(trials.head(fusion), fusion, trials, model, artifact)
-            heads[strategy] = FusionClassifier.load(Artifact.open(artifact), engine)
+            heads[strategy] = FusionClassifier.load(Artifact.open(artifact), build)
     return heads
 
 
@@ -203,7 +212,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the fusion head.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--output", type=Path, help="the model's folder  [models/NAME]")
-    parser.add_argument("--samples", type=Path, default=Path("samples"))
+    parser.add_argument("--samples", type=Path, default=SAMPLES)
     parser.add_argument("--cache", type=Path, default=CACHE)
     arguments = parser.parse_args(command_line)
     config = read_config(arguments.config)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from safetensors.numpy import save
@@ -20,12 +20,16 @@ from mesh.golden import EMBEDDINGS, PROBABILITIES
 from mesh.settings import InputLimits
 from services.fusion.classifier import FusionClassifier
 from training.embed import ENCODERS
+from training.errors import TrainingError
 
 SUFFIXES = {
     Modality.TEXT: (".txt",),
     Modality.IMAGE: (".jpg", ".png"),
     Modality.AUDIO: (".wav", ".flac"),
 }
+
+# They lie beside the packages.
+SAMPLES: Final = Path(__file__).parents[1] / "samples"
 
 # The least cosine to the golden outputs, for each class of engines.
 TOLERANCE = {"fp32": 0.9999, "bf16": 0.99}
@@ -62,7 +66,10 @@ def write_fusion_golden(
         write_tensors(artifact / name, {str(key): vector for key, vector in example.items()})
     _name_inputs(artifact, names)
     classifier = FusionClassifier.load(Artifact.open(artifact), engine)
-    write_tensors(artifact / OUTPUTS, {PROBABILITIES: classifier.classify(examples)})
+    probabilities = classifier.classify(examples)
+    if not np.isfinite(probabilities).all():
+        raise TrainingError(f"{artifact}: the head gives probabilities that are not finite")
+    write_tensors(artifact / OUTPUTS, {PROBABILITIES: probabilities})
 
 
 def subsets(modalities: Iterable[Modality]) -> list[tuple[Modality, ...]]:

@@ -82,6 +82,7 @@ def train_head(config: FusionConfig, pool: Pool, dev: Tried, seed: int) -> Fusio
         if dev and step % pause == 0 and (score := macro_f1(head, dev)) > best:
             best, weights = score, copy.deepcopy(head.state_dict())
     head.load_state_dict(weights)
+    _round(head)
     calibrate(head, dev)
     return head.eval()
 
@@ -135,6 +136,13 @@ def macro_f1(head: Fusion, tried: Tried) -> float:
 
 
 @torch.no_grad()
+def _round(head: nn.Module) -> None:
+    """Take the weights as they will be stored: what is calibrated is what is served."""
+    for weight in head.parameters():
+        weight.copy_(weight.half())
+
+
+@torch.no_grad()
 def calibrate(head: Fusion, dev: Tried) -> None:
     """Give each subset the temperature of the least cross-entropy on dev (Guo et al. 2017)."""
     head.eval()
@@ -164,5 +172,9 @@ def shape_entries(head: Fusion) -> dict[str, Any]:
 
 
 def stored_weights(head: nn.Module) -> dict[str, np.ndarray]:
-    """The head's weights in half precision."""
-    return {name: tensor.half().numpy() for name, tensor in head.state_dict().items()}
+    """The head's weights in half precision; its statistics, of whatever scale, as they are."""
+    learned = {name for name, _ in head.named_parameters()}
+    return {
+        name: (tensor.half() if name in learned else tensor).numpy()
+        for name, tensor in head.state_dict().items()
+    }

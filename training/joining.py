@@ -75,6 +75,9 @@ def column_of(
     another would have given, but that is no reason to count a clip twice.
     """
     chosen = [rows[place] for place in places]
+    if strange := [row for row in chosen if row.label not in labels]:
+        row = strange[0]
+        raise TrainingError(f"line {row.line}: {row.label!r} is none of {', '.join(labels)}")
     alone = [f"\0{row.line}" for row in chosen]
     groups = [row.group or own for row, own in zip(chosen, alone, strict=True)]
     return Column(

@@ -102,7 +102,7 @@ def read_manifest(file: Path) -> Manifest:
     try:
         cells = list(_READERS[file.suffix.lower()](file))
     except OSError as error:
-        raise ManifestError(f"{file} can't be read: {error.strerror}") from error
+        raise ManifestError(f"{file} can't be read: {error.strerror or error}") from error
     _require_columns(file, {column for _, row in cells for column in row})
     return Manifest(file, tuple(_row(file, line, row) for line, row in cells))
 

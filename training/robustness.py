@@ -4,6 +4,7 @@ Severity 0 is the input as it is; each of 1 to 4 is worse than the one before. W
 again what a caller could send: a text with words in it, a PNG file, a WAV file.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,19 +13,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter
 
 from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.settings import InputLimits
 from services.audio_encoder.decode import Decoder
+from services.vision_encoder.preprocess import UPRIGHT, continuous, orientation, over_white
 
 SEVERITIES: Final = range(5)
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
-# The longer side of a picture, in pixels. In a larger one the same noise or blur would be too fine
-# to be seen by any model.
-LONGEST_SIDE: Final = 512
+# The grains along a picture's longer side at most. Finer ones are averaged away before any model
+# sees them, and the same noise would mean less in a larger picture.
+GRAINS: Final = 512
 
 Rng = np.random.Generator
 Array = npt.NDArray[Any]
@@ -78,29 +80,36 @@ def _of_picture(change: Callable[[Image.Image, float, Rng], Image.Image]) -> Cha
 
     def apply(raw: Raw, level: float, rng: Rng) -> Raw:
         assert isinstance(raw, bytes)
-        file = BytesIO()
-        change(_picture(raw), level, rng).save(file, "PNG")
-        return file.getvalue()
+        return _png(change(_picture(raw), level, rng))
 
     return apply
 
 
+def _png(picture: Image.Image) -> bytes:
+    """The picture as a file that serving takes: only one that is too large for it is halved."""
+    file = BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    is_too_large = file.tell() > InputLimits().max_image_bytes
+    return _png(picture.reduce(2)) if is_too_large else file.getvalue()
+
+
 def _picture(raw: bytes) -> Image.Image:
-    """The picture upright, in RGB over white as serving sees it, and not larger than usual."""
+    """The picture upright, in RGB over white, as serving sees it, but of its own size."""
     with Image.open(BytesIO(raw)) as file:
-        image = ImageOps.exif_transpose(file)
-    if image.mode.startswith("I"):  # 16 bit grey, which `convert` would clip at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    colours = image.convert("RGBA")
-    picture = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    return picture
+        file.load()
+        turn = UPRIGHT.get(orientation(file) or 1)
+        picture = over_white(continuous(file))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _add_grain(image: Image.Image, deviation: float, rng: Rng) -> Image.Image:
-    pixels = np.asarray(image, np.float64)
-    grain = deviation * rng.standard_normal(pixels.shape)
-    return Image.fromarray((pixels + grain).round().clip(0, 255).astype(np.uint8))
+    pixels = np.asarray(image, np.float32)
+    height, width, channels = pixels.shape
+    side = math.ceil(max(height, width) / GRAINS)
+    shape = (math.ceil(height / side), math.ceil(width / side), channels)
+    grain = (deviation * rng.standard_normal(shape)).astype(np.float32)
+    noisy = pixels + grain.repeat(side, 0)[:height].repeat(side, 1)[:, :width]
+    return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
 
 
 def _blur(image: Image.Image, share: float, rng: Rng) -> Image.Image:

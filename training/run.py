@@ -47,6 +47,8 @@ class Run:
     def __init__(self, classifier: Classifier, task: Task, fit: Fit, state: Path) -> None:
         self.accelerator = accelerator_of(fit)
         self.task, self.fit, self.state = task, fit, state
+        if fit.batch_size < self.accelerator.num_processes:
+            raise TrainingError(f"fit.batch_size: {fit.batch_size} is less than the processes")
         self.updates = -(-len(task.plan) // fit.accumulate)
         optimizer = optimizer_of(classifier, fit)
         steps = fit.epochs * self.updates
@@ -57,7 +59,10 @@ class Run:
         self.loss_of = nn.CrossEntropyLoss(weight, label_smoothing=fit.label_smoothing)
         self.loss_of.to(self.accelerator.device)
         self.average = averaged(classifier, fit.average) if fit.average else None
-        self.log = SummaryWriter(str(state / "tensorboard"))
+        self.log: SummaryWriter | None = None
+        if self.accelerator.is_main_process:
+            self.log = SummaryWriter(str(state / "tensorboard"))
+        self.unsaved = 0
 
     @property
     def judged(self) -> Classifier:
@@ -81,8 +86,9 @@ class Run:
             progress.epoch, progress.batch, progress.loss = epoch + 1, 0, 0.0
             checkpoint.save()
             self._say(f"epoch {epoch + 1}: loss {loss:.3f}, macro-F1 on dev {score:.4f}")
-            self.log.add_scalar("dev/macro_f1", score, progress.epoch * self.updates)
-        self.log.close()
+            self._log("dev/macro_f1", score, progress.epoch * len(self.task.plan))
+        if self.log:
+            self.log.close()
         return progress.best
 
     def _resumed(self, progress: Progress) -> Checkpoint:
@@ -107,9 +113,11 @@ class Run:
             progress.loss += loss
             if progress.batch % LOG_BATCHES == 0:
                 step = epoch * len(batches) + progress.batch
-                self.log.add_scalar("train/loss", loss, step)
-                self.log.add_scalar("train/rate", self.schedule.get_last_lr()[0], step)
-            if is_update and progress.batch % self.fit.checkpoint_steps == 0:
+                self._log("train/loss", loss, step)
+                self._log("train/rate", self.schedule.get_last_lr()[0], step)
+            self.unsaved += 1
+            if is_update and self.unsaved >= self.fit.checkpoint_steps:
+                self.unsaved = 0
                 checkpoint.save()
         total = torch.tensor(progress.loss, device=self.accelerator.device)
         return float(self.accelerator.reduce(total, "mean")) / len(batches)
@@ -152,6 +160,10 @@ class Run:
         if self.accelerator.is_main_process:
             weights = serving_weights(self.judged.network)
             write_tensors(self.state / BEST, {n: w.cpu().numpy() for n, w in weights.items()})
+
+    def _log(self, name: str, value: float, step: int) -> None:
+        if self.log:
+            self.log.add_scalar(name, value, step)
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:

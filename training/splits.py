@@ -31,12 +31,25 @@ def read_with_splits(file: Path, seed: int) -> Manifest:
     return with_splits(read_manifest(file), seed)
 
 
+def held_out(train: Manifest, share: float, seed: int) -> frozenset[int]:
+    """The lines of so large a share of the training rows, every class among them.
+
+    As in splits, rows that are tied stay together, and whichever modalities a row holds are held
+    out together. Raises ManifestError where a file can't be read.
+    """
+    if not share:
+        return frozenset()
+    labels = np.array([row.label for row in train.rows])
+    drawn = _draw(labels, _units(train.rows), share, seed)
+    return frozenset(train.rows[number].line for number in np.flatnonzero(drawn))
+
+
 def with_splits(manifest: Manifest, seed: int, shares: Mapping[str, float] = SHARES) -> Manifest:
     """The manifest with a split in every row: as it is where all have one already.
 
     The same seed gives the same splits. The first of `shares`, which sum to 1, takes what the
     others leave. Raises ManifestError where only some rows have a split, or a class has too few
-    examples to be in every split; OSError where a file can't be read.
+    examples to be in every split, or a file can't be read.
     """
     named = sum(bool(row.split) for row in manifest.rows)
     if named == len(manifest.rows):
@@ -75,10 +88,13 @@ def _units(rows: tuple[Row, ...]) -> Units:
 def _ties(row: Row) -> Iterator[str]:
     if row.group:
         yield f"group {row.group}"
-    for modality in row.inputs:
-        yield f"{modality} {digest(row.raw(modality))}"
-    for modality, file in row.features.items():
-        yield f"features of {modality} {digest(file.read_bytes())}"
+    try:
+        for modality in row.inputs:
+            yield f"{modality} {digest(row.raw(modality))}"
+        for modality, file in row.features.items():
+            yield f"features of {modality} {digest(file.read_bytes())}"
+    except OSError as error:
+        raise ManifestError(f"line {row.line}: {error.filename}: {error.strerror}") from error
 
 
 def _draw(labels: Labels, units: Units, share: float, seed: int) -> Mask:

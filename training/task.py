@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 import numpy as np
 import torch
 from sklearn.metrics import f1_score
-from sklearn.model_selection import train_test_split
 from torch import nn
 
 from mesh.artifact import Artifact
@@ -16,10 +15,11 @@ from mesh.embedding import Modality
 from mesh.encoding import Encoder, Item
 from mesh.settings import InputLimits
 from training.batches import Examples, Plan, loader
-from training.config import Fit
+from training.config import Fit, TrainConfig
 from training.embed import ENCODERS
 from training.errors import TrainingError
-from training.manifest import Manifest, Row
+from training.manifest import Manifest
+from training.splits import held_out
 
 Collate = Callable[[Sequence[Item]], dict[str, torch.Tensor]]
 
@@ -54,6 +54,7 @@ class Task:
     dev: Examples
     collate: Collate
     plan: Plan
+    dev_batches: Sequence[np.ndarray]
     workers: int
 
 
@@ -106,44 +107,35 @@ def optimizer_of(classifier: Classifier, fit: Fit) -> torch.optim.Optimizer:
 def dev_score(classifier: nn.Module, task: Task, device: torch.device) -> float:
     """The macro-F1 on dev; every class counts the same."""
     classifier.eval()
-    by_size = np.argsort(task.dev.sizes(), kind="stable")
-    batches = np.split(by_size, range(DEV_BATCH, len(by_size), DEV_BATCH))
     found, right = [], []
-    for inputs, classes in loader(task.dev, batches, 0, task.collate, task.workers):
+    for inputs, classes in loader(task.dev, task.dev_batches, 0, task.collate, task.workers):
         logits = classifier(**{name: tensor.to(device) for name, tensor in inputs.items()})
         found.append(logits.argmax(1).cpu())
         right.append(classes)
     return float(f1_score(torch.cat(right), torch.cat(found), average="macro", zero_division=0))
 
 
-def divided(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Rows for the encoder and rows held out from it: so large a share of each class, by a draw.
-
-    Raises TrainingError where a class has too few for both.
-    """
-    if not share:
-        return list(rows), []
-    labels = [row.label for row in rows]
-    numbers = range(len(rows))
-    try:
-        learned, held_out = train_test_split(
-            numbers, test_size=share, random_state=seed, stratify=labels
-        )
-    except ValueError as error:
-        raise TrainingError(f"fit.hold_out of {len(rows)} rows: {error}") from None
-    return [rows[number] for number in sorted(learned)], [rows[n] for n in sorted(held_out)]
-
-
 def task_of(
-    manifest: Manifest, labels: Sequence[str], encoder: Encoder[Any], fit: Fit, seed: int
+    manifest: Manifest, config: TrainConfig, labels: Sequence[str], encoder: Encoder[Any], fit: Fit
 ) -> Task:
     """The rows that have the encoder's modality; TrainingError where train or dev has none."""
-    rows = {split: manifest.split(split).having(encoder.modality) for split in ("train", "dev")}
+    learned = manifest.split("train")
+    hidden = held_out(learned, config.hold_out, config.seed)
+    rows = {
+        "train": [row for row in learned.having(encoder.modality) if row.line not in hidden],
+        "dev": manifest.split("dev").having(encoder.modality),
+    }
     for split, found in rows.items():
         if not found:
             raise TrainingError(f"{manifest.path}: no row of split {split} has {encoder.modality}")
-    learned, _ = divided(rows["train"], fit.hold_out, seed)
-    train = Examples(learned, labels, encoder, seed, fit.augment)
-    dev = Examples(rows["dev"], labels, encoder, seed)
-    collate = cast(Collate, encoder.forward)
-    return Task(train, dev, collate, Plan(train.sizes(), fit.batch_size, seed), workers=0)
+    train = Examples(rows["train"], labels, encoder, config.seed, fit.augment)
+    dev = Examples(rows["dev"], labels, encoder, config.seed)
+    by_size = np.argsort(dev.sizes(), kind="stable")
+    return Task(
+        train,
+        dev,
+        collate=cast(Collate, encoder.forward),
+        plan=Plan(train.sizes(), fit.batch_size, config.seed),
+        dev_batches=np.split(by_size, range(DEV_BATCH, len(by_size), DEV_BATCH)),
+        workers=fit.workers,
+    )

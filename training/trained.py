@@ -1,9 +1,10 @@
 """A trained model as serving loads it, and what its encoders make of a manifest's rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,13 @@ from mesh.artifact import Artifact
 from mesh.classifying import Classifier
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Raw
-from mesh.engine import EngineBuilder, engine_builders
+from mesh.engine import EngineBuilder
 from mesh.errors import InputError
-from mesh.settings import InputLimits, NodeSettings, load
+from mesh.settings import InputLimits
 from services.fusion.classifier import FusionClassifier
-from training.embed import ENCODERS, embed, embed_cached
+from training.embed import ENCODERS, embed, embed_cached, engine
 from training.errors import TrainingError
+from training.examine import vector_of
 from training.manifest import Row
 
 Array = npt.NDArray[Any]
@@ -43,16 +45,16 @@ class Model:
 
 
 def load_model(folder: Path) -> Model:
-    """The head of `folder`/fusion and the encoders beside it, on the first of MESH_DEVICES.
+    """The head of `folder`/fusion and the encoders beside it, by training.embed's engine.
 
     Raises ArtifactError where one can't be used, TrainingError where they don't belong together.
     """
-    engine, *_ = engine_builders(load(NodeSettings))
+    build = engine()
     fusion = Artifact.open(folder / "fusion")
     with fusion.blamed():
-        head = FusionClassifier.load(fusion, engine)
+        head = FusionClassifier.load(fusion, build)
     encoders = {
-        modality: _load_encoder(folder / modality, modality, engine, trained_on.version)
+        modality: _load_encoder(folder / modality, modality, build, trained_on.version)
         for modality, trained_on in head.encoders.items()
         if (folder / modality).is_dir()
     }
@@ -61,13 +63,13 @@ def load_model(folder: Path) -> Model:
 
 
 def _load_encoder(
-    folder: Path, modality: Modality, engine: EngineBuilder, version: str
+    folder: Path, modality: Modality, build: EngineBuilder, version: str
 ) -> Encoder[Any]:
     artifact = Artifact.open(folder)
     if artifact.version != version:
         raise TrainingError(f"{folder} is {artifact.version}; fusion was trained on {version}")
     with artifact.blamed():
-        encoder: Encoder[Any] = ENCODERS[modality](artifact, engine, InputLimits())
+        encoder: Encoder[Any] = ENCODERS[modality](artifact, build, InputLimits())
     return encoder
 
 
@@ -87,12 +89,47 @@ def vectors_of(
     return places, encoded(encoder, raw_inputs(rows, places, modality), cache)
 
 
-def raw_inputs(rows: Sequence[Row], places: Sequence[int], modality: Modality) -> list[Raw]:
-    """The inputs at some places of the rows. Raises TrainingError where a file can't be read."""
+class RawInputs(Sequence[Raw]):
+    """The inputs at some places of the rows, each read when it is asked for and not kept.
+
+    Asking raises TrainingError where the file can't be read.
+    """
+
+    def __init__(self, rows: Sequence[Row], places: Sequence[int], modality: Modality) -> None:
+        self._rows = rows
+        self._places = places
+        self._modality = modality
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, number: int) -> Raw: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Raw]: ...
+
+    def __getitem__(self, number: int | slice) -> Raw | Sequence[Raw]:
+        if isinstance(number, slice):
+            return RawInputs(self._rows, self._places[number], self._modality)
+        row = self._rows[self._places[number]]
+        with _named(row, row.inputs[self._modality]):
+            return row.raw(self._modality)
+
+
+@contextmanager
+def _named(row: Row, file: str | Path) -> Iterator[None]:
+    """Say which file of which line can't be read, and why."""
     try:
-        return [rows[place].raw(modality) for place in places]
-    except OSError as error:
-        raise TrainingError(f"{error.filename} can't be read: {error.strerror}") from error
+        yield
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TrainingError(f"line {row.line}: {file} can't be read: {reason}") from error
+
+
+def raw_inputs(rows: Sequence[Row], places: Sequence[int], modality: Modality) -> RawInputs:
+    """The inputs at some places of the rows, read when they are asked for."""
+    return RawInputs(rows, places, modality)
 
 
 def features_of(rows: Sequence[Row], places: Sequence[int], modality: Modality, dim: int) -> Array:
@@ -114,12 +151,9 @@ def encoded(encoder: Encoder[Any], inputs: Sequence[Raw], cache: Path | None) ->
 
 
 def _feature(row: Row, modality: Modality, dim: int) -> Array:
-    """A row's own embedding, of one dimension or of two with a single row."""
     file = row.features[modality]
-    try:
-        vector: Array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"line {row.line}: {file} can't be read: {error}") from error
-    if vector.size != dim or not np.isfinite(vector).all():
+    with _named(row, file):
+        vector = vector_of(file.read_bytes())
+    if len(vector) != dim:
         raise TrainingError(f"line {row.line}: {file} does not hold {dim} finite numbers")
-    return vector.reshape(dim)
+    return vector

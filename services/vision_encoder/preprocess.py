@@ -142,11 +142,11 @@ class ImagePreprocessor:
         rough = ROUGH * self.config.size
         image.draft(None, (round(rough / self.config.crop),) * 2)
         image.load()
-        turn = UPRIGHT.get(_orientation(image) or 1)
+        turn = UPRIGHT.get(orientation(image) or 1)
         side = max(1, round(min(image.size) * self.config.crop))
         left, top = ((length - side) // 2 for length in image.size)
         box = (left, top, left + side, top + side)
-        square = _over_white(_continuous(image).reduce(max(1, side // rough), box))
+        square = over_white(continuous(image).reduce(max(1, side // rough), box))
         return square if turn is None else square.transpose(turn)
 
 
@@ -158,14 +158,15 @@ def sniff(data: bytes) -> str:
     raise UnsupportedFormat(f"the image is none of {', '.join(SIGNATURES)}")
 
 
-def _orientation(image: Image.Image) -> int | None:
+def orientation(image: Image.Image) -> int | None:
+    """EXIF's Orientation, a key of UPRIGHT or 1; None where the picture has none."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # Broken metadata says nothing against the pixels.
         return None
 
 
-def _continuous(image: Image.Image) -> Image.Image:
+def continuous(image: Image.Image) -> Image.Image:
     """The picture in a mode whose values can be averaged, 8 bit and perhaps with alpha."""
     if image.mode.startswith("I"):  # 16 bit grey, which `convert` would clip at 255
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -174,7 +175,8 @@ def _continuous(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode in ("1", "P") else image
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def over_white(image: Image.Image) -> Image.Image:
+    """The picture in RGB; where it is transparent, white shows through."""
     if "A" not in image.mode:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")

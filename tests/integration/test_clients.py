@@ -230,6 +230,7 @@ async def test_a_gap_between_two_replicas_is_waited_for() -> None:
     async with Server(EncoderPeer()) as old, encoder_client(f"127.0.0.1:{port}", old) as client:
         await client.encode("before", soon(), "id")
         await old.health.set("", NOT_SERVING)
+        await asyncio.sleep(0.2)  # Calls of the moment before the client hears of it are served.
         calls = [asyncio.ensure_future(client.encode(str(i), soon(), "id")) for i in range(9)]
         _, waiting = await asyncio.wait(calls, timeout=0.5)
         assert waiting

@@ -67,7 +67,7 @@ def joined(
     The model's own head is compared with itself.
     """
     out, own = tmp_path_factory.mktemp("report"), load_model(joined_model).classifier
-    return evaluate(joined_model, manifest, out, quick(), {"concat": own}), out
+    return evaluate(joined_model, manifest, out, quick(fusions={"concat": own})), out
 
 
 def quick(**changes: object) -> Options:

@@ -199,13 +199,13 @@ def test_the_moving_average_follows_the_weights(task: Path, base: Any, tmp_path:
 
 def test_rows_that_an_encoder_holds_out_are_fusions(task: Path, tmp_path: Path) -> None:
     """Each training row is one's or the other's, and of either class."""
-    config = config_of(task, text=section_of("rnn", hold_out=0.25, epochs=1))
+    config = config_of(task, text=section_of("rnn", epochs=1), hold_out=0.25)
     train_encoder(config, Modality.TEXT, task, tmp_path, tmp_path / "state")
     manifest = read_manifest(task / "manifest.csv")
     encoder, _ = load_trainable(tmp_path / "text")
     assert config.text is not None
     assert config.text.fit is not None
-    learned = task_of(manifest, LABELS, encoder, config.text.fit, config.seed).train.rows
+    learned = task_of(manifest, config, LABELS, encoder, config.text.fit).train.rows
     held_out = trials_of(config, tmp_path, tmp_path / "cache").train[Modality.TEXT]
     train = manifest.split("train").rows
     lines = [train[place].line for place in held_out.places]
@@ -217,7 +217,6 @@ def test_rows_that_an_encoder_holds_out_are_fusions(task: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("fit", "message"),
     [
-        ({"hold_out": 0.01}, "fit.hold_out of 16 rows: "),
         ({"precision": "fp16"}, "fit.precision: fp16 needs a CUDA device; bf16 and fp32 don't"),
     ],
 )

@@ -21,7 +21,7 @@ from tests.encoder_artifacts import write_tokenizer
 from tests.tiny_task import FEATURES, LABELS, config_of, section_of, trained, write_task
 from training.embed import ENCODERS
 from training.errors import TrainingError
-from training.fusion import train_fusion
+from training.fusion import train_fusion, trials_of
 from training.golden import subsets
 from training.manifest import read_manifest
 from training.trained import Model, load_model, vectors_of
@@ -145,3 +145,20 @@ def test_a_modality_that_no_row_has_is_named(task: Path, encoders: Path, tmp_pat
     (other / "manifest.csv").write_text("text,label,split\nglad,glad,train\nsad,sad,train\n")
     with pytest.raises(TrainingError, match="no row of split train has image"):
         fused(other, encoders, tmp_path / "model", "audio")
+
+
+@pytest.mark.parametrize("join", ["row", "class"])
+def test_what_encoders_did_not_see_is_held_out_of_whole_rows(
+    task: Path, encoders: Path, join: str
+) -> None:
+    """An example of rows is whole; joined by class, what has no `fit` may be learned from whole."""
+    fusion = {"join": join}
+    config = config_of(task, **SECTIONS, **PICTURES, hold_out=0.25, fusion=fusion)
+    columns = trials_of(config, encoders, task / "cache").train
+
+    places = {modality: column.places.tolist() for modality, column in columns.items()}
+    train = len(read_manifest(task / "manifest.csv").split("train").rows)
+    assert places[Modality.TEXT] == places[Modality.AUDIO]
+    assert 0 < len(places[Modality.TEXT]) < train
+    known = places[Modality.TEXT] if join == "row" else list(range(train))
+    assert places[Modality.IMAGE] == known

@@ -16,6 +16,8 @@ import torch
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
 from tests.tiny_task import config_of, section_of, trained, write_config, write_task
+from training.checkpoint import Checkpoint
+from training.config import ConfigError
 from training.encoder import train_encoder
 
 ROOT: Final = Path(__file__).parents[2]
@@ -84,7 +86,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(task: Path, tmp_path: Path) -> 
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = started([], config, "audio", killed)
     kill_after_checkpoints(process, killed / "state" / "audio" / "checkpoint")
-    assert "training" not in Artifact.open(killed / "audio").config
+    assert not (killed / "audio").exists()
     said = said_by(started([], config, "audio", killed))
     found = re.search(r"goes on from epoch (\d+), batch (\d+)", said)
     assert found
@@ -113,7 +115,9 @@ def test_a_finished_run_is_not_trained_again(
 
 
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 3e-3}, {"seed": 1}, {"mark": None}], ids=["fit", "seed", "mark"]
+    "change",
+    [{"learning_rate": 3e-3}, {"seed": 1}, {"mark": None}, {"text": "other words"}],
+    ids=["fit", "seed", "mark", "content"],
 )
 def test_checkpoints_of_another_run_are_not_taken_up(
     change: dict[str, Any], task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -122,6 +126,9 @@ def test_checkpoints_of_another_run_are_not_taken_up(
     trained(task, "rnn", tmp_path / "used")
     if "mark" in change:
         (tmp_path / "used" / "state" / "text" / "checkpoint" / "run").unlink()
+    if "text" in change:
+        manifest = task / "manifest.csv"
+        manifest.write_text(manifest.read_text().replace("glad is train 3", change["text"]))
     seed = change.get("seed", 0)
     fit = {name: value for name, value in change.items() if name == "learning_rate"}
     config = config_of(task, seed=seed, text=section_of("rnn", **fit))
@@ -132,6 +139,33 @@ def test_checkpoints_of_another_run_are_not_taken_up(
     assert "goes on" not in capsys.readouterr().out
     used, fresh = (Artifact.open(tmp_path / name / "text") for name in ("used", "fresh"))
     assert used.version == fresh.version
+
+
+def test_a_config_that_can_not_be_used_leaves_a_finished_artifact(
+    task: Path, tmp_path: Path
+) -> None:
+    """It is replaced by another finished one, and by nothing else."""
+    first, _ = trained(task, "rnn", tmp_path)
+    section = section_of("rnn")
+    section["model"] = section["model"] | {"hidden_siz": 3}
+    with pytest.raises(ConfigError, match=r"text\.model: .*hidden_siz"):
+        train_encoder(
+            config_of(task, text=section), Modality.TEXT, task, tmp_path, tmp_path / "state"
+        )
+    assert Artifact.open(tmp_path / "text").version == first.version
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_checkpoints_are_as_frequent_as_told(
+    accumulate: int, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where several batches make a step: at the next step then."""
+    saved = []
+    monkeypatch.setattr(Checkpoint, "save", lambda checkpoint: saved.append(checkpoint))
+    fit = {"epochs": 1, "batch_size": 2, "checkpoint_steps": 2, "accumulate": accumulate}
+    trained(task, "rnn", tmp_path, **fit)
+    # Eight batches: after each second, or after each third one; and at the epoch's end.
+    assert len(saved) == {1: 4, 3: 3}[accumulate] + 1
 
 
 def test_two_processes_reach_the_score_of_one(task: Path, tmp_path: Path) -> None:

@@ -176,3 +176,11 @@ def test_every_modality_has_its_changes() -> None:
     assert AUGMENT_ITEM[Modality.TEXT]("a", rng()) == "a"
     assert AUGMENT_RAW[Modality.IMAGE](b"PNG", rng()) == b"PNG"
     assert AUGMENT_RAW[Modality.AUDIO](VOICE, rng()) != VOICE
+
+
+def test_a_sound_never_becomes_longer() -> None:
+    """One at the limit stays within it, also where it is slowed down; one of a sample stays one."""
+    for seconds in (1.0, 1 / 16_000):
+        for seed in SEEDS:
+            changed = samples_of(augment_sound(sound(tone(seconds)), rng(seed)))
+            assert 1 <= len(changed) <= 16_000 * seconds

@@ -33,6 +33,7 @@ def folder(tmp_path: Path) -> Path:
     arrays = {"good": [1.0, 2.0], "odd": [1.0, 2.0, 3.0], "flat": [[1.0]], "nan": [1.0, np.nan]}
     for name, values in arrays.items():
         np.save(tmp_path / f"{name}.npy", np.array(values, np.float32))
+    np.save(tmp_path / "names.npy", np.array(["a", "b"]))
     return tmp_path
 
 
@@ -74,6 +75,7 @@ EACH = [
     ("text=e; group=anna; split=test", "group", "the group 'anna' is also on line 10, in dev"),
     ("text_features=gone.npy", "text_features", "gone.npy can't be read: No such file"),
     ("text_features=text.npy", "text_features", "no .npy file of numbers"),
+    ("text_features=names.npy", "text_features", "an array of <U1 (2,), not a vector of numbers"),
     ("text_features=flat.npy", "text_features", "an array of float32 (1, 1), not a vector"),
     (
         "text_features=nan.npy",

@@ -85,6 +85,15 @@ def test_it_prints_a_line_for_each_speaker_and_their_mean(
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["2", "2", "4"]
 
 
+def test_each_modality_may_have_a_dropout_of_its_own(config: Path) -> None:
+    """A head of one takes its own."""
+    text = config.read_text().replace("[audio]", '[features.text]\nversion = "x"\ndim = 3\n[audio]')
+    config.write_text(text + "[fusion.model]\ninput_dropout = [0.1, 0.8]\n")
+
+    found = folds(read_config(config), Modality.AUDIO, config.parent / "models", config.parent)
+    assert [fold.group for fold in found] == ["a", "b"]
+
+
 def test_one_group_can_not_be_left_out(config: Path) -> None:
     """There would be nobody to learn from."""
     manifest = config.parent / "manifest.csv"

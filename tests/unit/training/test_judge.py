@@ -13,7 +13,8 @@ from mesh.embedding import Modality
 from mesh.encoding import Raw
 from training import judge
 from training.errors import TrainingError
-from training.judge import column, judge_alone, judge_subsets, predict, predict_all
+from training.joining import Column
+from training.judge import column, judge_alone, judge_subsets, model_of, predict, predict_all
 from training.manifest import Row
 
 TEXT, IMAGE, AUDIO = Modality
@@ -50,14 +51,25 @@ async def test_a_degraded_answer_is_no_judgement() -> None:
     """A class that rests on fewer modalities than were asked about would falsify the score."""
     answer = {"prediction": "joy", "degraded": True, "modalities": {"text": {"status": "failed"}}}
     async with gateway(200, answer, []) as client:
-        with pytest.raises(RuntimeError, match="without some modality"):
+        with pytest.raises(TrainingError, match="without some modality"):
             await predict(client, REQUEST)
 
 
 async def test_a_refusal_ends_the_judgement() -> None:
     """Nothing is left out silently."""
     async with gateway(429, {"title": "Too many requests"}, []) as client:
-        with pytest.raises(httpx.HTTPStatusError):
+        with pytest.raises(TrainingError, match=r"mesh/predict answers 429: .*Too many requests"):
+            await predict(client, REQUEST)
+
+
+async def test_a_mesh_that_is_gone_ends_the_judgement() -> None:
+    """With a message that names it."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused")
+
+    async with httpx.AsyncClient(base_url=URL, transport=httpx.MockTransport(refuse)) as client:
+        with pytest.raises(TrainingError, match="predict does not answer: connection refused"):
             await predict(client, REQUEST)
 
 
@@ -101,6 +113,11 @@ def rows(folder: Path, texts: Mapping[str, str]) -> list[Row]:
     return found
 
 
+def columns(rows: list[Row], *modalities: Modality) -> dict[Modality, Column]:
+    """Who has each of these modalities."""
+    return {modality: column(rows, LABELS, modality) for modality in modalities}
+
+
 def table(printed: str) -> dict[str, list[str]]:
     """The cells of a printed table's rows, by the first of them."""
     lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line[:1] == "|"]
@@ -131,7 +148,9 @@ def test_each_subset_is_judged_on_the_same_joined_examples(
     mesh: Mesh, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """So many a class; a text that is taken wrongly counts where nothing else helps."""
-    judge_subsets(URL, rows(tmp_path, {"a": "glad", "b": "sad"}), LABELS, per_class=3)
+    given = rows(tmp_path, {"a": "glad", "b": "sad"})
+
+    judge_subsets(URL, given, columns(given, *Modality), LABELS, per_class=3)
 
     printed = capsys.readouterr().out
     assert "Judged set: 3 a class; distinct: 2 text, 2 image, 2 audio." in printed
@@ -146,8 +165,10 @@ def test_each_subset_is_judged_on_the_same_joined_examples(
 
 def test_a_judged_set_needs_every_class(tmp_path: Path) -> None:
     """Nothing can be joined without."""
+    given = rows(tmp_path, {"a": "glad"})
+
     with pytest.raises(TrainingError, match="no text of the class 'sad'"):
-        judge_subsets(URL, rows(tmp_path, {"a": "glad"}), LABELS, per_class=3)
+        judge_subsets(URL, given, columns(given, *Modality), LABELS, per_class=3)
 
 
 def test_each_modality_alone_is_judged_on_all_its_rows(
@@ -156,7 +177,9 @@ def test_each_modality_alone_is_judged_on_all_its_rows(
     """As frequent as its classes are: accuracy, mean recall and macro-F1 differ then."""
     texts = {"a": "glad", "b": "glad", "c": "glad", "d": "sad"}
 
-    judge_alone(URL, rows(tmp_path, texts))
+    given = rows(tmp_path, texts)
+
+    judge_alone(URL, given, columns(given, *Modality), LABELS)
 
     # All four are taken for glad: F1 is 6/7 and 0.
     assert table(capsys.readouterr().out) == {
@@ -166,28 +189,46 @@ def test_each_modality_alone_is_judged_on_all_its_rows(
     }
 
 
+def describes(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    """Let the mesh describe its models so."""
+
+    def get(url: str) -> httpx.Response:
+        assert url == f"{URL}/v1/model"
+        return httpx.Response(200, json=answer, request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(judge.httpx, "get", get)
+
+
+@pytest.mark.parametrize("answer", [{}, {"models": []}, {"models": [{}]}, []])
+def test_what_names_no_model_is_no_mesh(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    """Something else may answer at the same port."""
+    describes(monkeypatch, answer)
+
+    with pytest.raises(TrainingError, match="http://mesh/v1/model names no model"):
+        model_of(URL)
+
+
 def test_the_command_judges_a_split_of_a_manifest(
     mesh: Mesh,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By the classes of the mesh that runs."""
+    """By the classes and the modalities of the mesh that runs, and not by others' inputs."""
     rows(tmp_path, {})
     cells = [f"a {m},{m}-image,{m}-audio,{m},{s}" for m in LABELS for s in ("test", "dev")]
     lines = ["text,image,audio,label,split", *cells, "a,,,glad,train"]
     (tmp_path / "m.csv").write_text("\n".join(lines))
 
-    def labels(url: str) -> httpx.Response:
-        assert url == f"{URL}/v1/model"
-        return httpx.Response(200, json={"labels": LABELS}, request=httpx.Request("GET", url))
+    describes(
+        monkeypatch,
+        {"models": [{"labels": LABELS, "encoders": {"audio": "sha256:1", "text": "sha256:2"}}]},
+    )
 
-    monkeypatch.setattr(judge.httpx, "get", labels)
     arguments: list[Any] = [tmp_path / "m.csv", "--url", URL, "--per-class", 2, "--split", "dev"]
-    monkeypatch.setattr("sys.argv", ["judge", *map(str, arguments)])
-
-    judge.main()
+    judge.main([str(argument) for argument in arguments])
 
     printed = capsys.readouterr().out
-    assert "Judged set: 2 a class; distinct: 2 text, 2 image, 2 audio." in printed
+    assert "Judged set: 2 a class; distinct: 2 text, 2 audio." in printed
+    assert "image" not in printed
     assert "| text | 2 | 1.000 | 1.000 | 1.000 |" in printed

@@ -143,6 +143,17 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_manifest(tmp_path / "d.csv")
 
 
+def test_a_damaged_parquet_file_is_told_with_its_reason(tmp_path: Path) -> None:
+    """pyarrow's errors of the file's inside have no reason of the system."""
+    file = tmp_path / "m.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["x"] * 9, "label": ["a"] * 9}), file)
+    data = file.read_bytes()
+    file.write_bytes(data[:4] + b"\xff" * 40 + data[44:])
+
+    with pytest.raises(ManifestError, match=r"m\.parquet can't be read: \w{5}"):
+        read_manifest(file)
+
+
 def test_parts_of_a_manifest(write: Write) -> None:
     """Its classes, the rows of a split, the rows with an input."""
     manifest = read_manifest(

@@ -13,7 +13,7 @@ from mesh.encoding import Raw
 from services.audio_encoder.decode import Decoder
 from services.vision_encoder.preprocess import ImageConfig, ImagePreprocessor
 from tests.media import encoded, gradient, sound, tone
-from training.robustness import CORRUPTIONS, LONGEST_SIDE, SEVERITIES, corrupt
+from training.robustness import CORRUPTIONS, GRAINS, SEVERITIES, corrupt
 
 TEXT = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, "
@@ -117,14 +117,36 @@ def test_blur_takes_edges_away_and_darkness_light() -> None:
     assert dark.max() == pytest.approx(255 * 0.2, abs=1)
 
 
-def test_a_picture_is_upright_over_white_and_not_huge() -> None:
-    """As serving sees it."""
+def test_a_picture_is_upright_over_white_and_of_its_own_size() -> None:
+    """As serving sees it: nothing but what a kind says may be changed."""
     clear = encoded(Image.new("RGBA", (8, 4), (0, 0, 0, 0)), "PNG")
     assert pixels(worse(Modality.IMAGE, "blur", 1, clear)).min() == 255
     exif = Image.Exif()
     exif[0x0112] = 6  # Taken with the camera on its side.
     turned = encoded(gradient(size=(1200, 600)), "JPEG", exif=exif)
-    assert pixels(worse(Modality.IMAGE, "blur", 1, turned)).shape == (LONGEST_SIDE, 256, 3)
+    assert pixels(worse(Modality.IMAGE, "blur", 1, turned)).shape == (1200, 600, 3)
+
+
+def test_noise_is_as_coarse_in_a_large_picture() -> None:
+    """Finer grains would be averaged away before a model sees them."""
+    grey = Image.new("RGB", (2 * GRAINS, 101), (128, 128, 128))
+
+    noisy = pixels(worse(Modality.IMAGE, "noise", 2, encoded(grey, "PNG")))
+
+    assert noisy.shape == (101, 2 * GRAINS, 3)
+    assert (noisy[:100:2] == noisy[1::2]).all()
+    assert noisy[::2, ::2].std() == pytest.approx(16, rel=0.05)
+
+
+def test_what_comes_out_is_within_the_limit_of_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A noisy PNG may be larger than the file that it was made of."""
+    monkeypatch.setenv("MESH_MAX_IMAGE_BYTES", "30000")
+    raw = encoded(gradient(size=(200, 160)), "JPEG")
+
+    png = worse(Modality.IMAGE, "noise", 4, raw)
+
+    assert pixels(png).shape == (80, 100, 3)
+    ImagePreprocessor(ImageConfig(size=32), 30_000, 10**6)(png)
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS[Modality.AUDIO])

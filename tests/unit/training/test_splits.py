@@ -8,7 +8,7 @@ import pytest
 
 from mesh.embedding import Modality
 from training.manifest import Manifest, ManifestError, Row
-from training.splits import with_splits
+from training.splits import held_out, with_splits
 
 
 def manifest(rows: Iterable[tuple[str, str]]) -> Manifest:
@@ -136,3 +136,38 @@ def test_splits_of_some_rows_alone_are_refused() -> None:
 
     with pytest.raises(ManifestError, match="1 of 2 rows have a split"):
         with_splits(Manifest(Path("m.csv"), rows), seed=0)
+
+
+def lines_of(manifest: Manifest) -> set[int]:
+    """All lines."""
+    return {row.line for row in manifest.rows}
+
+
+def test_a_share_of_each_class_is_held_out() -> None:
+    """The same rows each time; another seed draws others."""
+    rows = manifest([("a", "")] * 100 + [("b", "")] * 50)
+    found = held_out(rows, 0.1, seed=0)
+
+    assert Counter(row.label for row in rows.rows if row.line in found) == {"a": 10, "b": 5}
+    assert held_out(rows, 0.1, seed=0) == found != held_out(rows, 0.1, seed=1)
+
+
+def test_nothing_is_held_out_unless_told() -> None:
+    """Encoders learn from all."""
+    assert held_out(manifest([("a", "")] * 10), 0.0, seed=0) == frozenset()
+
+
+def test_a_group_is_held_out_whole_or_not_at_all() -> None:
+    """How far an encoder can be trusted shows on speakers that it never heard."""
+    rows = manifest([("ab"[n % 2], f"speaker {n % 10}") for n in range(200)])
+    found = held_out(rows, 0.2, seed=0)
+
+    groups = {row.group for row in rows.rows if row.line in found}
+    assert found == {row.line for row in rows.rows if row.group in groups} < lines_of(rows)
+
+
+def test_a_file_that_is_gone_is_told_by_its_line() -> None:
+    """It can't be compared with the others."""
+    rows = Manifest(Path("m.csv"), (Row(7, "a", "", "", {Modality.IMAGE: Path("gone.png")}, {}),))
+    with pytest.raises(ManifestError, match=r"line 7: gone\.png: No such file"):
+        with_splits(rows, seed=0)

@@ -1,6 +1,5 @@
 """What training an encoder is made of: classifier, class weights, optimiser, dev score, rows."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,15 +16,15 @@ from tests.fake_models import FakeEncoder
 from tests.training_parts import rnn, text_row, text_rows
 from training.artifacts import write_untrained
 from training.batches import Examples, Plan
-from training.config import Fit
+from training.config import EncoderConfig, Fit, TrainConfig
 from training.errors import TrainingError
 from training.manifest import Manifest, Row
+from training.splits import held_out
 from training.task import (
     Classifier,
     Task,
     class_weights,
     dev_score,
-    divided,
     load_trainable,
     optimizer_of,
     task_of,
@@ -154,7 +153,14 @@ def test_the_dev_score_is_the_macro_f1() -> None:
     texts = [("a", "glad"), ("a", "sad"), *[("aaaa", "sad")] * 3] * 50
     rows = [text_row(text, label) for text, label in texts]
     examples = Examples(rows, LABELS, FakeEncoder(), 0)
-    task = Task(examples, examples, lengths, Plan(examples.sizes(), 8, 0), workers=0)
+    task = Task(
+        examples,
+        examples,
+        lengths,
+        Plan(examples.sizes(), 8, 0),
+        [np.arange(120), np.arange(120, 250)],
+        workers=0,
+    )
 
     score = dev_score(ByLength(), task, torch.device("cpu"))
 
@@ -162,33 +168,10 @@ def test_the_dev_score_is_the_macro_f1() -> None:
     assert score == pytest.approx((2 * 50 / (100 + 50) + 2 * 150 / (150 + 200)) / 2)
 
 
-def test_a_part_of_each_class_is_held_out() -> None:
-    """Every row is on one of the two sides, in its order."""
-    rows = [text_row("a", "glad" if n < 40 else "sad", line=n) for n in range(60)]
-
-    learned, held_out = divided(rows, 0.1, seed=0)
-
-    assert Counter(row.label for row in held_out) == {"glad": 4, "sad": 2}
-    assert sorted([*learned, *held_out], key=lambda row: row.line) == rows
-    for part in (learned, held_out):
-        assert [row.line for row in part] == sorted(row.line for row in part)
-
-
-def test_the_same_rows_are_held_out_each_time() -> None:
-    """Fusion must find those that its encoder left out; another seed draws others."""
-    assert divided(ROWS, 0.2, seed=0) == divided(ROWS, 0.2, seed=0)
-    assert divided(ROWS, 0.2, seed=0) != divided(ROWS, 0.2, seed=1)
-
-
-def test_nothing_is_held_out_unless_told() -> None:
-    """The encoder learns from all."""
-    assert divided(ROWS, 0.0, seed=0) == (ROWS, [])
-
-
-def test_too_few_rows_to_hold_some_out_are_refused() -> None:
-    """By the key that asked for it."""
-    with pytest.raises(TrainingError, match=r"fit\.hold_out of 11 rows: "):
-        divided([*ROWS[:10], text_row("a", "bored")], 0.2, seed=0)
+def config(hold_out: float = 0.0) -> TrainConfig:
+    """A run of texts alone, of seed 3."""
+    text = EncoderConfig(architecture="rnn", fit=Fit())
+    return TrainConfig(name="x", manifest=Path("m.csv"), seed=3, hold_out=hold_out, text=text)
 
 
 def manifest(rows: Sequence[Row]) -> Manifest:
@@ -202,13 +185,15 @@ def test_a_task_is_made_of_the_rows_that_have_the_modality(artifact: Path) -> No
     silent = [Row(99, "glad", split, "", {}, {}) for split in ("train", "dev")]
     rows = manifest([*ROWS, *silent, *text_rows(4, "dev"), *text_rows(8, "test")])
 
-    task = task_of(rows, LABELS, encoder, Fit(hold_out=0.1, batch_size=9), seed=3)
+    task = task_of(rows, config(hold_out=0.1), LABELS, encoder, Fit(batch_size=9))
 
-    assert list(task.train.rows) == divided(ROWS, 0.1, seed=3)[0]
+    hidden = held_out(rows.split("train"), 0.1, seed=3)
+    assert list(task.train.rows) == [row for row in ROWS if row.line not in hidden]
     assert list(task.dev.rows) == text_rows(4, "dev")
     assert (task.train.augments, task.dev.augments) == (True, False)
-    assert (len(task.plan), task.plan.seed, task.train.seed) == (6, 3, 3)
-    assert not task_of(rows, LABELS, encoder, Fit(augment=False), seed=3).train.augments
+    assert len(task.plan) == len(task.train) // 9
+    assert task.plan.seed == task.train.seed == 3
+    assert not task_of(rows, config(), LABELS, encoder, Fit(augment=False)).train.augments
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
@@ -218,4 +203,4 @@ def test_a_split_without_the_modality_is_refused(artifact: Path, split: str) -> 
     other = "dev" if split == "train" else "train"
 
     with pytest.raises(TrainingError, match=rf"m\.csv: no row of split {split} has text"):
-        task_of(manifest(text_rows(4, other)), LABELS, encoder, Fit(), seed=0)
+        task_of(manifest(text_rows(4, other)), config(), LABELS, encoder, Fit())

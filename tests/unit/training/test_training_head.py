@@ -1,5 +1,6 @@
 """Training of a fusion head: its loss, what it learns, and what is kept of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from mesh.embedding import Modality
 from services.fusion.auxiliary import AuxiliaryHeads
 from services.fusion.model import FUSIONS
 from tests.training_parts import column
-from tests.unit.training.heads import IMAGE, TEXT, columns, dev, head_of, recipe, rng, some
+from tests.unit.training.heads import IMAGE, LABELS, TEXT, columns, dev, head_of, recipe, rng, some
 from training.config import ConfigError
 from training.head import (
     loss_of,
@@ -23,7 +24,7 @@ from training.head import (
     train_head,
 )
 from training.joining import Column
-from training.pool import Examples, Pool
+from training.pool import Examples, Pool, tried
 
 
 def test_a_head_standardises_by_its_columns() -> None:
@@ -181,7 +182,9 @@ def test_a_heads_entries_and_stored_weights_build_its_like(strategy: str) -> Non
     again = FUSIONS[strategy]({"dims": [3, 3], "classes": 2, **shape_entries(head)})
     again.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
 
-    assert {array.dtype for array in weights.values()} == {np.dtype(np.float16)}
+    learned = {name for name, _ in head.named_parameters()}
+    kinds = {(name in learned, array.dtype) for name, array in weights.items()}
+    assert kinds == {(True, np.dtype(np.float16)), (False, np.dtype(np.float32))}
     part = some()
     torch.testing.assert_close(
         again.eval()(part.embeddings, part.present),
@@ -189,3 +192,20 @@ def test_a_heads_entries_and_stored_weights_build_its_like(strategy: str) -> Non
         rtol=0,
         atol=2e-3,
     )
+
+
+def test_features_of_any_scale_are_stored_as_they_were_learned() -> None:
+    """Half precision could hold neither a mean of a million nor a small spread around it."""
+    near = {
+        modality: replace(column, vectors=(1e6 * (7 + column.vectors)).astype(np.float32))
+        for modality, column in columns().items()
+    }
+    head = train_head(recipe(), Pool(near, 2, "row"), {}, seed=0)
+    again = new_head(recipe(), near, 2)
+    weights = {name: torch.from_numpy(array) for name, array in stored_weights(head).items()}
+    again.load_state_dict(weights)
+    part = tried(near, LABELS, "row", 10)[TEXT, IMAGE]
+
+    found = again.eval()(part.embeddings, part.present)
+    torch.testing.assert_close(found, head(part.embeddings, part.present), rtol=0, atol=0)
+    assert torch.isfinite(found).all()
