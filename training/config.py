@@ -22,6 +22,7 @@
 names. A key that is not known, or a value that can't be used, is refused by its name.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -197,7 +198,8 @@ def read_config(file: Path) -> TrainConfig:
         raise ConfigError(f"{file} can't be read: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"{file}: " + "; ".join(map(_explain, error.errors()))) from None
-    return config.model_copy(update={"manifest": file.parent / config.manifest})
+    manifest = Path(os.path.normpath(file.parent / config.manifest))
+    return config.model_copy(update={"manifest": manifest})
 
 
 def _explain(problem: ErrorDetails) -> str:
