@@ -27,18 +27,23 @@ from training.manifest import digest
 from training.run import BEST, Run
 from training.splits import read_with_splits
 from training.task import Classifier, Task, load_trainable, task_of
+from training.trained import raw_inputs
 from training.weights import prepared
 
 
 def run_name(untrained: Artifact, fit: Fit, task: Task) -> str:
-    """The same for runs that would do the same: a hash of beginning, recipe, seed and examples."""
-    told = hashlib.sha256(f"{untrained.version}{fit.model_dump_json()}{task.plan.seed}".encode())
+    """The same for runs that would do the same: a hash of beginning, recipe, seed and examples.
+
+    Raises TrainingError where a file can't be read.
+    """
+    name = hashlib.sha256(f"{untrained.version}{fit.model_dump_json()}{task.plan.seed}".encode())
     for examples in (task.train, task.dev):
-        told.update(repr(examples.labels).encode())
-        for row in examples.rows:
-            content = digest(row.raw(examples.encoder.modality))
-            told.update(f"{row.line} {row.label} {content}\n".encode())
-    return told.hexdigest()
+        name.update(repr(examples.labels).encode())
+        rows = examples.rows
+        inputs = raw_inputs(rows, range(len(rows)), examples.encoder.modality)
+        for row, raw in zip(rows, inputs, strict=True):
+            name.update(f"{row.line} {row.label} {digest(raw)}\n".encode())
+    return name.hexdigest()
 
 
 def publish(finished: Path, folder: Path) -> None:

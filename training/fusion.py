@@ -3,8 +3,8 @@
     python -m training.fusion CONFIG [--output models/NAME] [--samples samples] [--cache FOLDER]
 
 The encoders' golden examples are written first, since the head is bound to the encoders' versions.
-It learns from the training rows (where an encoder holds some out, from these), is chosen and
-calibrated on dev, and tells how it does there; `sensemesh evaluate` tells what holds elsewhere.
+It learns from the training rows (where some are held out from the encoders, from these), and is
+chosen and calibrated on dev; `sensemesh evaluate` tells what it is worth elsewhere.
 """
 
 import argparse

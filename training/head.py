@@ -1,7 +1,7 @@
 """Training of one fusion head on drawn examples, and its calibration."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,16 +30,17 @@ LOOKS: Final = 10
 Tried = Mapping[tuple[Modality, ...], Examples]
 
 
-def new_head(config: FusionConfig, columns: Columns, classes: int) -> Fusion:
-    """An untrained head that standardises by the columns' means and deviations.
-
-    Raises ConfigError where the config's `model` doesn't fit the strategy.
-    """
-    dims = [column.vectors.shape[1] for column in columns.values()]
+def built(config: FusionConfig, dims: Sequence[int], classes: int) -> Fusion:
+    """A head with random weights; ConfigError where the config's `model` doesn't fit."""
     try:
-        head = FUSIONS[config.strategy]({"dims": dims, "classes": classes, **config.model})
+        return FUSIONS[config.strategy]({"dims": dims, "classes": classes, **config.model})
     except Exception as error:  # Libraries raise all kinds of things of numbers they can't use.
         raise ConfigError(f"fusion.model: {error}") from error
+
+
+def new_head(config: FusionConfig, columns: Columns, classes: int) -> Fusion:
+    """An untrained head that standardises by the columns' means and deviations; raises as built."""
+    head = built(config, [column.vectors.shape[1] for column in columns.values()], classes)
     vectors = [column.vectors for column in columns.values()]
     head.mean.copy_(torch.from_numpy(np.concatenate([part.mean(0) for part in vectors])))
     deviation = np.concatenate([_deviation(part) for part in vectors])

@@ -1,8 +1,8 @@
 """What a run needs and can be known to lack before anything is trained."""
 
-from services.fusion.model import FUSIONS
-from training.config import ConfigError, TrainConfig
+from training.config import TrainConfig
 from training.errors import TrainingError
+from training.head import built
 from training.manifest import Manifest
 from training.trained import features_of
 
@@ -13,12 +13,7 @@ def require_ready(config: TrainConfig, manifest: Manifest) -> None:
     `manifest` has splits. The head is built with dimensions of no meaning: it is its keys and their
     values that are tried.
     """
-    classes = len(config.labels or manifest.labels)
-    shape = {"dims": [1] * len(config.modalities), "classes": classes, **config.fusion.model}
-    try:
-        FUSIONS[config.fusion.strategy](shape)
-    except Exception as error:  # Libraries raise all kinds of things of numbers they can't use.
-        raise ConfigError(f"fusion.model: {error}") from error
+    built(config.fusion, [1] * len(config.modalities), len(config.labels or manifest.labels))
     for split in ("train", "dev"):
         _require_inputs(config, manifest.split(split), split)
 

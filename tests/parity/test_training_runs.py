@@ -19,6 +19,7 @@ from tests.tiny_task import config_of, section_of, trained, write_config, write_
 from training.checkpoint import Checkpoint
 from training.config import ConfigError
 from training.encoder import train_encoder
+from training.errors import TrainingError
 
 ROOT: Final = Path(__file__).parents[2]
 # Seconds. A process has to import torch on a busy machine.
@@ -201,3 +202,10 @@ def test_it_ends_when_dev_gets_no_better(
     epochs = re.findall(r"epoch (\d): loss", capsys.readouterr().out)
     assert [int(epoch) for epoch in epochs] == list(range(1, patience + 2))
     assert all(torch.equal(w, last.weights()[name]) for name, w in first.weights().items())
+
+
+def test_a_file_that_is_gone_is_told_by_its_line(task: Path, tmp_path: Path) -> None:
+    """Also of pictures, which are not read to be put into batches."""
+    (task / "train-0-sad.png").unlink()
+    with pytest.raises(TrainingError, match=r"line \d+: .*train-0-sad\.png can't be read"):
+        trained(task, "vit", tmp_path)

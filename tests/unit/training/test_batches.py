@@ -229,3 +229,17 @@ def test_a_class_that_is_not_among_the_labels_is_told_by_its_line() -> None:
     rows = [*text_rows(2), text_row("x", label="odd", line=7)]
     with pytest.raises(TrainingError, match="line 7: 'odd' is none of glad, sad"):
         _ = texts(rows).classes
+
+
+def test_processes_that_prepare_batches_ahead_change_nothing() -> None:
+    """Each input's randomness is its own, whoever draws it."""
+    examples = texts(text_rows(8))
+    batches = plan(8, 4).epoch(0)
+
+    def sizes(items: Sequence[Item]) -> dict[str, torch.Tensor]:
+        return {"sizes": torch.tensor([item.size for item in items])}
+
+    alone, ahead = ([*loader(examples, batches, 0, sizes, workers)] for workers in (0, 1))
+    for (one, classes), (other, same) in zip(alone, ahead, strict=True):
+        assert torch.equal(one["sizes"], other["sizes"])
+        assert torch.equal(classes, same)
