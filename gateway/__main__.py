@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
 import structlog
@@ -15,7 +16,9 @@ from gateway.body import Bodies
 from gateway.listener import listen
 from gateway.loop import BackgroundLoop
 from gateway.metrics import GatewayMetrics
-from gateway.server import Server, threads
+from gateway.readers import Readers
+from gateway.server import Server
+from gateway.sharing import Share, Shared
 from gateway.wiring import open_mesh
 from mesh.settings import GatewaySettings, load
 from mesh.telemetry import configure_logging
@@ -35,17 +38,15 @@ Opener = Callable[[GatewaySettings, GatewayMetrics], Coroutine[Any, Any, OpenCla
 
 
 @contextmanager
-def wired(
-    opener: Opener, settings: GatewaySettings, draining: Callable[[], bool]
-) -> Iterator[Flask]:
+def wired(opener: Opener, settings: GatewaySettings, share: Share) -> Iterator[Flask]:
     """The application and what it stands on, in the process that serves it."""
     configure_logging("gateway", settings.log_level)
-    metrics = GatewayMetrics()
-    with BackgroundLoop() as loop, ThreadPoolExecutor(threads(settings)) as readers:
+    metrics = GatewayMetrics.of(share)
+    with BackgroundLoop() as loop, Readers() as readers:
         mesh = loop.run(opener(settings, metrics), OPEN_TIMEOUT)
         bodies = Bodies(readers, settings.max_body)
         try:
-            yield create_app(Parts(settings, mesh, loop, bodies, metrics, draining))
+            yield create_app(Parts(settings, mesh, loop, bodies, metrics, share))
         finally:
             loop.run(mesh.close(), OPEN_TIMEOUT)
 
@@ -61,7 +62,17 @@ def main(opener: Opener = open_mesh) -> None:
     except OSError as error:
         structlog.stdlib.get_logger("gateway").error("cannot_listen", reason=str(error))
         sys.exit(1)
-    Server(settings, listening, partial(wired, opener)).run()
+    with _shared(settings.gateway_processes) as shared:
+        Server(settings, listening, shared, partial(wired, opener)).run()
+
+
+@contextmanager
+def _shared(processes: int) -> Iterator[Shared]:
+    if processes == 1:
+        yield Shared()
+    else:
+        with TemporaryDirectory(prefix="sensemesh-metrics-") as folder:
+            yield Shared(processes, Path(folder))
 
 
 if __name__ == "__main__":

@@ -4,28 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+from gateway.sharing import Tally
 from mesh.errors import Overloaded
 
 
 class Admission:
-    """Counts the requests that are being answered. Safe to use from any thread."""
+    """Counts the requests that are being answered. Safe to use from any thread.
 
-    def __init__(self, max_requests: int, max_bytes: int) -> None:
+    The limits are for all processes of the gateway together. Where several admit in the same
+    moment, there may be one too many for each of the others.
+    """
+
+    def __init__(self, max_requests: int, max_bytes: int, tally: Tally) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._lock = Lock()
-        self._requests = 0
-        self._bytes = 0
-
-    @property
-    def requests(self) -> int:
-        """How many are admitted now."""
-        return self._requests
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes of their bodies are reserved now."""
-        return self._bytes
+        self._tally = tally
 
     @contextmanager
     def admit(self, size: int) -> Iterator["Reservation"]:
@@ -34,28 +28,26 @@ class Admission:
         Raises Overloaded where there is no room for both.
         """
         with self._lock:
-            if self._requests >= self._max_requests:
+            if self._tally.requests >= self._max_requests:
                 raise Overloaded("too many requests are being answered; try again")
-            self._take(size)
-            self._requests += 1
+            self._take(1, size)
         reservation = Reservation(self, size)
         try:
             yield reservation
         finally:
             with self._lock:
-                self._requests -= 1
-                self._bytes -= reservation.close()
+                self._tally.add(-1, -reservation.close())
 
-    def _take(self, size: int) -> None:
-        if self._bytes + size > self._max_bytes:
+    def _take(self, requests: int, size: int) -> None:
+        if self._tally.bytes + size > self._max_bytes:
             raise Overloaded("too many bytes of requests are being answered; try again")
-        self._bytes += size
+        self._tally.add(requests, size)
 
     def _grow(self, reservation: "Reservation", size: int) -> None:
         with self._lock:
             if reservation.closed:
                 raise Overloaded("the request is over")
-            self._take(size)
+            self._take(0, size)
             reservation.size += size
 
 

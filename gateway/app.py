@@ -1,10 +1,10 @@
 """The gateway's HTTP side: routes and error mapping, nothing else."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flask import Flask, Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
@@ -13,11 +13,16 @@ from gateway import schema
 from gateway.admission import Admission
 from gateway.body import Bodies
 from gateway.contract import Prediction, PredictRequest
+from gateway.digests import digests_of
 from gateway.exchanges import follow_exchanges
 from gateway.loop import BackgroundLoop
 from gateway.metrics import GatewayMetrics
 from gateway.problems import answer_problems, problem
+from gateway.sharing import Share
 from mesh.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 # The mesh keeps deadlines itself; this much later the loop must be stuck.
 SLACK: Final = 0.1
@@ -25,6 +30,9 @@ SLACK: Final = 0.1
 
 class Classifier(Protocol):
     """The mesh as the routes need it."""
+
+    def recall(self, request: PredictRequest) -> Prediction | None:
+        """The answer that is known already; None where it isn't. Callable from any thread."""
 
     async def classify(self, request: PredictRequest) -> Prediction:
         """The class of one request; raises what is in mesh.errors. Runs in the loop."""
@@ -38,14 +46,29 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes stand on. `draining` says that the process will soon end."""
+    """What the routes stand on."""
 
     settings: GatewaySettings
     classifier: Classifier
     loop: BackgroundLoop
     bodies: Bodies
     metrics: GatewayMetrics
-    draining: Callable[[], bool] = lambda: False
+    share: Share
+
+
+class _Answer(Response):
+    """An answer that leaves in one piece where it is whole: a list says so to the server."""
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        pieces, status, headers = self.get_wsgi_response(environ)
+        start_response(status, headers)
+        if not self.is_sequence:
+            return pieces
+        whole = list(pieces)
+        self.close()
+        return whole
 
 
 class _Json(DefaultJSONProvider):
@@ -61,8 +84,9 @@ def create_app(parts: Parts) -> Flask:
     """The WSGI application. It owns nothing that needs closing."""
     app = Flask("gateway", static_folder=None)
     app.json = _Json(app)
+    app.response_class = _Answer
     app.url_map.merge_slashes = False
-    follow_exchanges(app, parts.bodies, parts.metrics, parts.draining)
+    follow_exchanges(app, parts.bodies, parts.metrics, parts.share.draining)
     answer_problems(app)
     _add_predict(app, parts)
     _add_probes(app, parts)
@@ -72,9 +96,7 @@ def create_app(parts: Parts) -> Flask:
 
 def _add_predict(app: Flask, parts: Parts) -> None:
     settings = parts.settings
-    admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes)
-    parts.metrics.in_flight.set_function(lambda: admission.requests)
-    parts.metrics.in_flight_bytes.set_function(lambda: admission.bytes)
+    admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes, parts.share.tally)
 
     @app.post("/predict", provide_automatic_options=False)
     def predict() -> Response:
@@ -90,11 +112,11 @@ def _add_predict(app: Flask, parts: Parts) -> None:
         deadline = g.arrived + options.timeout
         with admission.admit(g.body.size or 0) as reservation:
             inputs = schema.check_inputs(read(g.body.read(deadline, reservation.grow)), settings)
-            prediction = parts.loop.run(
-                parts.classifier.classify(
-                    PredictRequest(inputs, deadline, g.request_id, options.explain)
-                ),
-                deadline - time.monotonic() + SLACK,
+            asked = PredictRequest(
+                inputs, digests_of(inputs), deadline, g.request_id, options.explain
+            )
+            prediction = parts.classifier.recall(asked) or parts.loop.run(
+                parts.classifier.classify(asked), deadline - time.monotonic() + SLACK
             )
         return jsonify(
             schema.answer(
@@ -113,7 +135,7 @@ def _add_probes(app: Flask, parts: Parts) -> None:
 
     @app.get("/readyz", provide_automatic_options=False)
     def readyz() -> dict[str, Any] | Response:
-        if parts.draining():
+        if parts.share.draining():
             return problem(503, "Not ready", "the gateway is about to stop")
         if not parts.classifier.ready():
             return problem(503, "Not ready", "fusion or every encoder does not answer")

@@ -10,12 +10,12 @@ comes to its end after all gets that byte; the connection of one that stalls is 
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, wait
 from threading import BoundedSemaphore
 from typing import IO, Any, Final
 
 from werkzeug.wsgi import get_content_length
 
+from gateway.readers import Readers, Reading
 from mesh.errors import DeadlineExpired, MalformedInput, TooLarge
 
 # Granian's `read` returns when it has all it was asked for, so only a read that ends shows that the
@@ -41,7 +41,7 @@ DISCARDING: Final = 10
 class Bodies:
     """Opens bodies; holds what they share: the threads that read, and the largest size in bytes."""
 
-    def __init__(self, readers: Executor, limit: int) -> None:
+    def __init__(self, readers: Readers, limit: int) -> None:
         self.readers = readers
         self.limit = limit
         self.discarding = BoundedSemaphore(DISCARDING)
@@ -67,7 +67,7 @@ class Body:
         )
         self._taken = 0
         self._ended = self.size == 0
-        self._reading: Future[bytes] | None = None
+        self._reading: Reading | None = None
 
     def check_size(self) -> None:
         """TooLarge where the client says so itself, before anything is read."""
@@ -111,15 +111,15 @@ class Body:
     def end_by(self, answer: bytes) -> Iterator[bytes]:
         """The answer to a late body, one byte longer than `answer`, or cut off."""
         yield answer
-        if self._reading and wait([self._reading], LAST_BYTE_SECONDS).done:
+        if self._reading and self._reading.wait(LAST_BYTE_SECONDS):
             yield b"\n"
 
     def _in_time(self, work: Callable[[], bytes], seconds: float, pause: float) -> bytes:
         """What `work` reads, in `seconds` at most and with no longer `pause` between chunks."""
-        reading = self._bodies.readers.submit(work)
+        reading = self._bodies.readers.start(work)
         deadline = time.monotonic() + seconds
         taken = self._taken
-        while wait([reading], max(0, min(deadline - time.monotonic(), pause))).not_done:
+        while not reading.wait(min(deadline - time.monotonic(), pause)):
             if time.monotonic() >= deadline:
                 self._reading = reading
                 raise DeadlineExpired("the body did not arrive in time")

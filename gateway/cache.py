@@ -5,27 +5,21 @@ an embedding lies under its modality, its encoder's version and the digest of it
 a result under the version of the fusion head that gave it and the digests of all of its inputs.
 """
 
-import asyncio
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final, Protocol
+from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
 from gateway.clients import Head, Scores
+from gateway.digests import Digests
 from gateway.metrics import GatewayMetrics
 from mesh.embedding import Embedding, Modality, embedding_from_pb, embedding_to_pb
 from mesh.errors import MeshError
 from mesh.v1 import embedding_pb2
-
-Digests = Mapping[Modality, str]
-
-# Inputs of more bytes are hashed in a thread: this many take a millisecond of the loop's time.
-HASH_INLINE: Final = 1_000_000
 
 
 class KeepsBytes(Protocol):
@@ -33,6 +27,9 @@ class KeepsBytes(Protocol):
 
     async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What is there of `keys`."""
+
+    def at_hand(self, key: str) -> bytes | None:
+        """What is there without asking anybody. Callable from any thread."""
 
     def put(self, entries: Mapping[str, bytes]) -> None:
         """Keep entries, without making the caller wait."""
@@ -60,6 +57,16 @@ class Cache:
     def __init__(self, store: KeepsBytes, metrics: GatewayMetrics) -> None:
         self._store = store
         self._metrics = metrics
+
+    def recall(self, heads: Sequence[Head], digests: Digests) -> Result | None:
+        """The preferred head's result, where this process has it. Callable from any thread."""
+        if not heads:
+            return None
+        key = result_key(heads[0].version, digests)
+        result = unpack_result(self._store.at_hand(key), heads[0])
+        if result:
+            self._metrics.cache.labels("result", "hit").inc()
+        return result
 
     async def look_up(
         self, heads: Sequence[Head], digests: Digests, *, with_result: bool = True
@@ -96,24 +103,6 @@ class Cache:
             for modality in digests:
                 hit = "hit" if modality in found.embeddings else "miss"
                 self._metrics.cache.labels(modality, hit).inc()
-
-
-def digest_of(payload: str | bytes) -> str:
-    """SHA-256 of the canonical input: NFC-normalised text as UTF-8, media bytes as they are."""
-    if isinstance(payload, str):
-        payload = unicodedata.normalize("NFC", payload).encode()
-    return hashlib.sha256(payload).hexdigest()
-
-
-async def digests_of(inputs: Mapping[Modality, str | bytes]) -> Digests:
-    """The digest of each input; large ones are hashed off the loop."""
-
-    def digest_all() -> Digests:
-        return {modality: digest_of(payload) for modality, payload in inputs.items()}
-
-    if sum(map(len, inputs.values())) <= HASH_INLINE:
-        return digest_all()
-    return await asyncio.to_thread(digest_all)
 
 
 def embedding_key(modality: Modality, version: str, digest: str) -> str:

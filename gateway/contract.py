@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gateway.digests import Digests
 from mesh.embedding import Modality
 
 Status = Literal["absent", "cached", "computed", "failed"]
@@ -16,10 +17,11 @@ Status = Literal["absent", "cached", "computed", "failed"]
 class PredictRequest:
     """One request: only the modalities that were sent, text as str and media as whole files.
 
-    `deadline` is on the clock of `time.monotonic()`.
+    `digests` has that of each input; `deadline` is on the clock of `time.monotonic()`.
     """
 
     inputs: Mapping[Modality, str | bytes]
+    digests: Digests
     deadline: float
     request_id: str
     explain: bool = False

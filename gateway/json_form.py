@@ -6,12 +6,13 @@ bytes are read as they are, and only short strings are decoded: one character be
 Multilingual Plane makes each of its string's characters take four bytes.
 """
 
-import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+import pybase64
 
 from gateway.fields import SHOWN, check_text_bytes, modality_of
 from mesh.embedding import Modality
@@ -173,9 +174,10 @@ def _from_base64(modality: Modality, value: memoryview) -> bytes:
         if head is None:
             raise MalformedInput(f"{modality} is a data: URI without ;base64", modality)
         value = value[head.end() :]
-    if len(value) % 4:  # Else the strict mode lets too much padding pass.
+    if len(value) % 4:  # The decoder would not say what is wrong.
         raise MalformedInput(f"{modality} is not padded base64", modality)
     try:
-        return binascii.a2b_base64(value, strict_mode=True)
+        # Fifty times as fast as the standard library, which takes a millisecond for 500 kB.
+        return pybase64.b64decode(value, validate=True)
     except ValueError:
         raise MalformedInput(f"{modality} is not base64", modality) from None

@@ -1,19 +1,28 @@
-"""What the gateway counts, in a registry of its own; `GET /metrics` shows it."""
+"""What the gateway counts; `GET /metrics` shows it.
 
+A gateway of one process counts in its own memory. One of several counts in files of a folder, one
+for each process and kind, and whichever is asked adds all of them up. A process that takes a dead
+one's place goes on with its files, so no count goes back.
+"""
+
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from time import perf_counter
 from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     ProcessCollector,
     generate_latest,
+    values,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from gateway.sharing import Share, Tally
 
 # Seconds. A cached answer takes one of them, a busy mesh ten.
 STAGE_BUCKETS: Final = (
@@ -27,8 +36,9 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # What is shown: all processes' together, where there are several.
+        self.shown = self.registry
         counter = partial(Counter, registry=self.registry)
-        gauge = partial(Gauge, registry=self.registry)
         by_modality = ["modality"]
 
         self.requests = counter("mesh_requests_total", "Answers to POST /predict.", ["code"])
@@ -39,9 +49,6 @@ class GatewayMetrics:
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
-        self.in_flight = gauge("mesh_in_flight", "Requests that are admitted now.")
-        self.in_flight_bytes = gauge("mesh_in_flight_bytes", "Body bytes reserved for them.")
-
         self.cache = counter("mesh_cache_total", "Entries looked up.", ["modality", "result"])
         self.cache_round_trips = counter("mesh_cache_round_trips_total", "MGETs sent to Redis.")
         self.cache_errors = counter(
@@ -55,17 +62,39 @@ class GatewayMetrics:
         self.encode_calls = counter("mesh_encode_calls_total", "Encode calls sent.", by_modality)
         self.encode_items = counter("mesh_encode_items_total", "Items in them.", by_modality)
         self.classify_calls = counter("mesh_classify_calls_total", "Classify calls sent.")
-        ProcessCollector(registry=self.registry)
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Observe how long the block takes, also when it raises."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds.labels(stage).observe(perf_counter() - started)
+    @classmethod
+    def of(cls, share: Share) -> "GatewayMetrics":
+        """The metrics of that process, with what all of them have admitted."""
+        if share.metrics is None:
+            metrics = cls()
+            ProcessCollector(registry=metrics.registry)
+        else:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(share.metrics)
+            values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+                lambda: share.index
+            )
+            metrics = cls()
+            metrics.shown = CollectorRegistry()
+            MultiProcessCollector(  # type: ignore[no-untyped-call]
+                metrics.shown, str(share.metrics)
+            )
+        metrics.shown.register(_Admitted(share.tally))
+        return metrics
 
     def text(self) -> bytes:
         """The Prometheus text format, version 0.0.4."""
-        return generate_latest(self.registry)
+        return generate_latest(self.shown)
+
+
+class _Admitted(Collector):
+    """What all processes have admitted, whichever is asked."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Read it now."""
+        requests, size = self._tally.requests, self._tally.bytes
+        yield GaugeMetricFamily("mesh_in_flight", "Requests that are admitted now.", requests)
+        yield GaugeMetricFamily("mesh_in_flight_bytes", "Body bytes reserved for them.", size)

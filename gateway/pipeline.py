@@ -20,7 +20,7 @@ from gateway.answers import (
     require_embeddings,
     truncated_in,
 )
-from gateway.cache import Cache, Digests, Result, digests_of
+from gateway.cache import Cache, Result
 from gateway.catalog import Catalog, best_head
 from gateway.clients import Head, Scores
 from gateway.contract import Failure, Prediction, PredictRequest
@@ -76,6 +76,17 @@ class Pipeline:
         self._reserve = fusion_reserve
         self._flights: SingleFlight[tuple[Modality, str], Embedding] = SingleFlight()
 
+    def recall(self, request: PredictRequest) -> Prediction | None:
+        """The answer that this process knows already. Callable from any thread."""
+        if request.explain:
+            return None
+        timer, started = StageTimer(self._metrics), time.perf_counter()
+        result = self._cache.recall(self._catalog.heads, request.digests)
+        if result is None:
+            return None
+        timer.add("cache", time.perf_counter() - started)
+        return cached_prediction(result, request.digests, timer.finish())
+
     async def classify(self, request: PredictRequest) -> Prediction:
         """The class of one request.
 
@@ -107,13 +118,12 @@ class Pipeline:
         self, request: PredictRequest, heads: Sequence[Head], timer: StageTimer
     ) -> Prediction:
         with timer.stage("cache"):
-            looked = time.monotonic()
-            digests = await digests_of(request.inputs)
+            looked, digests = time.monotonic(), request.digests
             found = await self._cache.look_up(heads, digests, with_result=not request.explain)
         if found.result:
             return cached_prediction(found.result, digests, timer.finish())
         with timer.stage("encode"):
-            asked = _Asked(request, digests, looked, _encode_deadline(request, self._reserve))
+            asked = _Asked(request, looked, _encode_deadline(request, self._reserve))
             branches = await self._branches(asked, heads, found.embeddings)
             head, branches = await self._agree(heads, branches)
         embeddings = require_embeddings(branches)
@@ -131,7 +141,7 @@ class Pipeline:
         self, asked: "_Asked", heads: Sequence[Head], cached: Embeddings
     ) -> dict[Modality, Embedding | Failure]:
         """For each modality that was sent, what the cache or its encoder gave."""
-        fresh = await self._encode(asked, set(asked.digests) - set(cached))
+        fresh = await self._encode(asked, set(asked.request.digests) - set(cached))
         computed = only_embeddings(fresh)
         together = {**cached, **computed}
         _, understood = best_head(heads, _versions(together))
@@ -153,7 +163,7 @@ class Pipeline:
         return {modality: task.result() for modality, task in tasks.items()}
 
     async def _encode_one(self, asked: "_Asked", modality: Modality) -> Embedding | Failure:
-        digest, request = asked.digests[modality], asked.request
+        digest, request = asked.request.digests[modality], asked.request
 
         async def encode_and_keep() -> Embedding:
             embedding = await self._encoders[modality].encode(
@@ -224,7 +234,6 @@ class _Asked:
     """
 
     request: PredictRequest
-    digests: Digests
     looked: float
     deadline: float
 

@@ -1,9 +1,12 @@
-"""Granian's WSGI server as the gateway needs it: one worker process, which drains before it ends.
+"""Granian's WSGI server as the gateway needs it: worker processes that drain before they end.
+
+All serve one socket. A worker that dies ends the gateway where it is the only one, and is replaced
+where there are several; where that dies within seconds, too, the gateway ends.
 
 The main process holds the port and takes the signals. SIGTERM, SIGINT or SIGHUP: for
 MESH_DRAIN_DELAY seconds everything is still answered, but /readyz says 503 and every answer closes
 its connection; then newcomers are refused; then Granian stops, when the last request is answered.
-A second signal ends the worker at once.
+A second signal ends the workers at once.
 """
 
 import contextlib
@@ -19,7 +22,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from multiprocessing import connection, parent_process
-from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
 
 import structlog
@@ -30,6 +32,7 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]  # It is, but
 from granian.server.mp import MPServer
 
 from gateway.listener import BACKLOG, refuse_newcomers
+from gateway.sharing import Share, Shared
 from mesh.settings import GatewaySettings
 
 # Beyond the requests that are admitted: refusals, health and metrics always find a thread.
@@ -45,8 +48,8 @@ KILL_AFTER: Final = 10
 M_MMAP_THRESHOLD: Final = -3
 LARGE_BLOCK: Final = 256 * 1024
 
-# Makes the application in the worker, and on leaving closes what it stands on.
-Wiring = Callable[[GatewaySettings, Callable[[], bool]], AbstractContextManager[Flask]]
+# Makes the application in a worker, and on leaving closes what it stands on.
+Wiring = Callable[[GatewaySettings, Share], AbstractContextManager[Flask]]
 
 
 log = structlog.stdlib.get_logger("gateway")
@@ -60,13 +63,17 @@ def threads(settings: GatewaySettings) -> int:
 class Server(MPServer):
     """Serves what `wiring` makes on a socket that already listens."""
 
-    def __init__(self, settings: GatewaySettings, listening: socket.socket, wiring: Wiring) -> None:
+    def __init__(
+        self, settings: GatewaySettings, listening: socket.socket, shared: Shared, wiring: Wiring
+    ) -> None:
         host, port = listening.getsockname()[:2]
         super().__init__(
             "gateway",
             address=host,
             port=port,
             interface=Interfaces.WSGI,
+            workers=settings.gateway_processes,
+            respawn_failed_workers=settings.gateway_processes > 1,
             http=HTTPModes.http1,
             websockets=False,
             blocking_threads=threads(settings),
@@ -78,24 +85,23 @@ class Server(MPServer):
         )
         self._settings = settings
         self._listening = listening
+        self._shared = shared
         self._wiring = wiring
-        # Shared with the worker; one byte needs no lock.
-        self._draining = RawValue(ctypes.c_bool, False)
 
     def run(self) -> None:
-        """Serve until a signal; SystemExit with 1 where the worker ends by itself."""
+        """Serve until a signal; SystemExit with 1 where workers end by themselves."""
         logging.getLogger("_granian").addFilter(_without_thread_advice)
-        work = partial(_work, self._settings, self._wiring, self._draining)
+        work = partial(_work, self._settings, self._wiring, self._shared)
         self.serve(spawn_target=work)
 
     def signal_handler_interrupt(self, *_: object) -> None:
         """Drain, then stop; the second time stop at once."""
-        if self._draining.value:
+        if self._shared.draining:
             for worker in self.wrks:
                 worker.kill()  # type: ignore[no-untyped-call]
             self._stop()
         else:
-            self._draining.value = True
+            self._shared.drain()
             _later(self._settings.drain_delay, self._refuse_and_stop)
 
     signal_handler_reload = signal_handler_interrupt
@@ -114,18 +120,18 @@ class Server(MPServer):
         self._sso = self._listening
 
 
-def _work(
-    settings: GatewaySettings, wiring: Wiring, draining: ctypes.c_bool, *granian: Any
-) -> None:
-    """The life of the worker process. `granian` is what Granian's own one is called with."""
+def _work(settings: GatewaySettings, wiring: Wiring, shared: Shared, *granian: Any) -> None:
+    """The life of a worker process. `granian` is what Granian's own one is called with."""
     worker_id, name, _, *rest = granian
-    # A terminal's Ctrl-C is for the main process alone, which tells the worker when to stop.
+    share = shared.share(worker_id - 1)
+    share.tally.clear()
+    # A terminal's Ctrl-C is for the main process alone, which tells the workers when to stop.
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _give_memory_back()
     try:
-        with wiring(settings, lambda: draining.value) as app:
+        with wiring(settings, share) as app:
             MPServer._spawn_wsgi_worker(worker_id, name, lambda: app, *rest)
     except Exception:
         # multiprocessing would print it over many lines, which are no JSON.

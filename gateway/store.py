@@ -7,6 +7,7 @@ alone for `PAUSE` seconds.
 
 import asyncio
 import random
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -36,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 class Store:
-    """Two levels of one mapping from keys to bytes. Used in one loop only."""
+    """Two levels of one mapping from keys to bytes. Used in one loop, `at_hand` anywhere."""
 
     def __init__(
         self, client: "redis.asyncio.Redis", settings: GatewaySettings, metrics: GatewayMetrics
@@ -71,6 +72,10 @@ class Store:
         if missing:
             found |= await self._fetch(missing)
         return found
+
+    def at_hand(self, key: str) -> bytes | None:
+        """What this process's own memory has. Callable from any thread."""
+        return self._local.get(key)
 
     def put(self, entries: Mapping[str, bytes]) -> None:
         """Keep entries: in memory at once, in Redis soon, by a task of its own."""
@@ -135,34 +140,40 @@ class Store:
 
 
 class LocalStore:
-    """The least recently used entries go first once `capacity` bytes are held."""
+    """The least recently used entries go first once `capacity` bytes are held.
+
+    Safe to use from any thread.
+    """
 
     def __init__(self, capacity: int) -> None:
+        self._lock = threading.Lock()
         self._capacity = capacity
         self._held = 0
         self._entries: OrderedDict[str, bytes] = OrderedDict()
 
     def get(self, key: str) -> bytes | None:
         """The value, which then counts as used; None where there is none."""
-        value = self._entries.get(key)
-        if value is not None:
-            self._entries.move_to_end(key)
+        with self._lock:
+            value = self._entries.get(key)
+            if value is not None:
+                self._entries.move_to_end(key)
         return value
 
     def put(self, key: str, value: bytes) -> None:
         """Keep one entry, at the cost of those used least recently; none that fills it alone."""
-        self._held -= self._discard(key)
-        if _weight(key, value) > self._capacity:
-            return
-        self._held += _weight(key, value)
-        self._entries[key] = value
-        while self._held > self._capacity:
-            oldest, _ = next(iter(self._entries.items()))
-            self._held -= self._discard(oldest)
+        with self._lock:
+            self._discard(key)
+            if _weight(key, value) > self._capacity:
+                return
+            self._held += _weight(key, value)
+            self._entries[key] = value
+            while self._held > self._capacity:
+                self._discard(next(iter(self._entries)))
 
-    def _discard(self, key: str) -> int:
+    def _discard(self, key: str) -> None:
         value = self._entries.pop(key, None)
-        return 0 if value is None else _weight(key, value)
+        if value is not None:
+            self._held -= _weight(key, value)
 
 
 def _weight(key: str, value: bytes) -> int:

@@ -18,9 +18,15 @@ class StageTimer:
     def stage(self, name: str) -> Iterator[None]:
         """Add the block's duration to stage `name`."""
         started = time.perf_counter()
-        with self._metrics.timed(name):
+        try:
             yield
-        self._stages[name] += time.perf_counter() - started
+        finally:
+            self.add(name, time.perf_counter() - started)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count what stage `name` took."""
+        self._metrics.stage_seconds.labels(name).observe(seconds)
+        self._stages[name] += seconds
 
     def finish(self) -> dict[str, float]:
         """Milliseconds a stage, 0 for one that was not needed."""

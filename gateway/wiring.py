@@ -27,6 +27,10 @@ class Mesh:
     fusion: FusionClient
     watching: asyncio.Task[None]
 
+    def recall(self, request: PredictRequest) -> Prediction | None:
+        """The answer that this process knows already. Callable from any thread."""
+        return self.pipeline.recall(request)
+
     async def classify(self, request: PredictRequest) -> Prediction:
         """The class of one request; runs in the mesh's own loop."""
         return await self.pipeline.classify(request)

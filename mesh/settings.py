@@ -96,6 +96,8 @@ class GatewaySettings(ProcessSettings):
     """What the gateway has. Targets are gRPC names: `dns:///host:port` or `ipv4:addr:port,...`."""
 
     http_port: Port = 8000
+    # They share the port, the limits of what is in flight, and Redis; each has its own memory.
+    gateway_processes: Count = 1
     text_encoder_targets: Target = "127.0.0.1:50051"
     vision_encoder_targets: Target = "127.0.0.1:50052"
     audio_encoder_targets: Target = "127.0.0.1:50053"

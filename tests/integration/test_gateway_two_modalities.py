@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from gateway.contract import Prediction, PredictRequest
 from gateway.loop import BackgroundLoop
+from gateway.readers import Readers
 from mesh.errors import Unavailable
 from tests.unit.gateway.conftest import Web
 from tests.unit.gateway.fakes import AUDIO, IMAGE, TEXT, FakeMesh, head_for
@@ -22,7 +22,7 @@ ENCODERS, TWO, THREE = ("sha256:" + 64 * digit for digit in "123")
 class TwoModalities:
     """Routes over a pipeline over fakes; every answer is held against the OpenAPI."""
 
-    def __init__(self, loop: BackgroundLoop, readers: ThreadPoolExecutor) -> None:
+    def __init__(self, loop: BackgroundLoop, readers: Readers) -> None:
         self.mesh = FakeMesh(head_for(TEXT, IMAGE, version=TWO, trained_on=ENCODERS))
         for encoder in self.mesh.encoders.values():
             encoder.version = ENCODERS
@@ -30,6 +30,9 @@ class TwoModalities:
         self.refresh()
         web = Web(loop, readers, classifier=self)
         self.predict, self.get = web.predict, web.get
+
+    def recall(self, request: PredictRequest) -> Prediction | None:
+        return self.mesh.pipeline.recall(request)
 
     async def classify(self, request: PredictRequest) -> Prediction:
         return await self.mesh.pipeline.classify(request)
@@ -51,7 +54,7 @@ class TwoModalities:
 
 @pytest.fixture
 def gateway() -> Iterator[TwoModalities]:
-    with BackgroundLoop() as loop, ThreadPoolExecutor(8) as readers:
+    with BackgroundLoop() as loop, Readers() as readers:
         yield TwoModalities(loop, readers)
 
 

@@ -1,7 +1,6 @@
 """The application under test: real routes over a fake mesh, asked without a socket."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +10,8 @@ from gateway.app import Parts, create_app
 from gateway.body import Bodies
 from gateway.loop import BackgroundLoop
 from gateway.metrics import GatewayMetrics
+from gateway.readers import Readers
+from gateway.sharing import Shared
 from mesh.settings import GatewaySettings
 from tests.gateway_fakes import FakeClassifier
 from tests.openapi import check_answer
@@ -30,23 +31,13 @@ SETTINGS = GatewaySettings(
 class Web:
     """A client of the application; every answer that it gets is held against the OpenAPI."""
 
-    def __init__(
-        self, loop: BackgroundLoop, readers: ThreadPoolExecutor, classifier: Any = None
-    ) -> None:
+    def __init__(self, loop: BackgroundLoop, readers: Readers, classifier: Any = None) -> None:
         self.classifier = classifier or FakeClassifier()
-        self.metrics = GatewayMetrics()
-        self.draining = False
+        self.shared = Shared()
+        share = self.shared.share(0)
+        self.metrics = GatewayMetrics.of(share)
         self.bodies = Bodies(readers, SETTINGS.max_body)
-        app = create_app(
-            Parts(
-                SETTINGS,
-                self.classifier,
-                loop,
-                self.bodies,
-                self.metrics,
-                lambda: self.draining,
-            )
-        )
+        app = create_app(Parts(SETTINGS, self.classifier, loop, self.bodies, self.metrics, share))
         self._app = app
         self._client = app.test_client()
 
@@ -87,5 +78,5 @@ class Web:
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    with BackgroundLoop() as loop, ThreadPoolExecutor(8) as readers:
+    with BackgroundLoop() as loop, Readers() as readers:
         yield Web(loop, readers)

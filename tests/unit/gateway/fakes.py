@@ -7,6 +7,7 @@ from gateway.cache import Cache
 from gateway.catalog import Catalog
 from gateway.clients import Head, Scores
 from gateway.contract import PredictRequest
+from gateway.digests import digests_of
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
 from mesh.embedding import Embedding, Modality
@@ -117,6 +118,10 @@ class FakeStore:
         self.looked_up.append(list(keys))
         return {key: self.entries[key] for key in keys if key in self.entries}
 
+    def at_hand(self, key: str) -> bytes | None:
+        """What is there, without a look-up."""
+        return self.entries.get(key)
+
     def put(self, entries: Mapping[str, bytes]) -> None:
         """Keep entries."""
         self.entries.update(entries)
@@ -142,4 +147,5 @@ class FakeMesh:
             await self.catalog.refresh()
         deadline = asyncio.get_running_loop().time() + seconds
         named = {Modality(name): payload for name, payload in inputs.items()}
-        return await self.pipeline.classify(PredictRequest(named, deadline, "test", explain))
+        request = PredictRequest(named, digests_of(named), deadline, "test", explain)
+        return await self.pipeline.classify(request)

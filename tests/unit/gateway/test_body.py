@@ -4,13 +4,13 @@ import io
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from gateway import body as module
 from gateway.body import Bodies, Body
+from gateway.readers import Readers
 from mesh.errors import DeadlineExpired, MalformedInput, Overloaded, TooLarge
 from tests.gateway_fakes import Stalled
 
@@ -31,7 +31,7 @@ class Slow(io.BytesIO):
 
 @pytest.fixture
 def bodies() -> Iterator[Bodies]:
-    with ThreadPoolExecutor(32) as readers:
+    with Readers() as readers:
         yield Bodies(readers, LIMIT)
 
 

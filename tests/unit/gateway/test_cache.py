@@ -1,11 +1,9 @@
 """The cache: keys by content and version, and only what fits together comes back."""
 
-import unicodedata
-
 import pytest
 
 from gateway import cache as caching
-from gateway.cache import Cache, Result, digest_of, embedding_key, result_key
+from gateway.cache import Cache, Result, embedding_key, result_key
 from gateway.clients import Scores
 from gateway.metrics import GatewayMetrics
 from tests.unit.gateway.fakes import AUDIO, IMAGE, TEXT, FakeStore, embedding, head
@@ -27,19 +25,6 @@ def metrics() -> GatewayMetrics:
 @pytest.fixture
 def cache(store: FakeStore, metrics: GatewayMetrics) -> Cache:
     return Cache(store, metrics)
-
-
-def test_text_is_digested_by_what_it_says() -> None:
-    """Two Unicode forms of one text have one digest; another text has another."""
-    composed, decomposed = (unicodedata.normalize(form, "Größe é") for form in ("NFC", "NFD"))
-    assert composed != decomposed
-    assert digest_of(composed) == digest_of(decomposed)
-    assert digest_of(composed) != digest_of("Grosse e")
-
-
-def test_media_is_digested_as_it_is() -> None:
-    """One byte more is another digest."""
-    assert digest_of(b"a") != digest_of(b"a\0")
 
 
 def test_keys_tell_modality_version_and_content_apart() -> None:
