@@ -4,6 +4,7 @@ set -eux
 DATA=${1:?the folder of the three data sets}
 BIN=.venv/bin
 $BIN/sensemesh data build emotion6 --from "$DATA" --to run/emotion6
+$BIN/python -m training.encoder runs/emotion6_faces.toml image --output run/models/emotion6_faces
 $BIN/sensemesh train runs/emotion6.toml
 $BIN/sensemesh evaluate models/emotion6 run/emotion6/manifest.csv --compare runs/emotion6.toml
 

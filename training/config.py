@@ -69,6 +69,8 @@ class Fit(_Section):
     `warmup` is a share of all steps, `patience` counts epochs without a better macro-F1 on dev.
     A class's weight is its frequency to the power of -`class_balance`: 0 leaves the classes as they
     are, 1 makes them equal. `average` is the decay of a moving average of the weights, 0 for none.
+    `mixup` blends each picture and its class with another's by a share drawn from a beta
+    distribution of this parameter (Zhang et al. 2018), 0 for none.
     `workers` are processes that prepare batches ahead, 0 for none.
     """
 
@@ -89,6 +91,7 @@ class Fit(_Section):
     average: Share = 0.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     augment: bool = True
+    mixup: NotNegative = 0.0
     patience: Count = 3
     workers: Annotated[int, Field(ge=0)] = 0
     checkpoint_steps: Count = 200
@@ -176,6 +179,9 @@ class TrainConfig(_Section):
             raise ValueError("at least one of [text], [image] and [audio] is needed")
         if both := self.encoders.keys() & self.features.keys():
             raise ValueError(f"{', '.join(both)}: either an encoder or features, not both")
+        for modality, section in self.encoders.items():
+            if modality is not Modality.IMAGE and section.fit and section.fit.mixup:
+                raise ValueError(f"{modality}.fit.mixup: only pictures can be blended")
         return self
 
     @property

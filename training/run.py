@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from rich.progress import track
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
+from torchvision.transforms import v2
 from transformers import get_cosine_schedule_with_warmup
 
 from training.batches import Batch, loader
@@ -58,6 +59,8 @@ class Run:
         weight = class_weights(classes, len(task.train.labels), fit.class_balance)
         self.loss_of = nn.CrossEntropyLoss(weight, label_smoothing=fit.label_smoothing)
         self.loss_of.to(self.accelerator.device)
+        # It draws from the generator that dropout draws from, which checkpoints keep.
+        self.blend = v2.MixUp(alpha=fit.mixup, num_classes=len(weight)) if fit.mixup else None
         self.average = averaged(classifier, fit.average) if fit.average else None
         self.log: SummaryWriter | None = None
         if self.accelerator.is_main_process:
@@ -136,8 +139,11 @@ class Run:
     def _learn(self, inputs: Inputs, classes: torch.Tensor, is_update: bool) -> float:
         accelerator = self.accelerator
         inputs = {name: tensor.to(accelerator.device) for name, tensor in inputs.items()}
+        classes = classes.to(accelerator.device)
+        if self.blend:
+            inputs["pixels"], classes = self.blend(inputs["pixels"], classes)
         with nullcontext() if is_update else accelerator.no_sync(self.model):
-            loss = self.loss_of(self.model(**inputs), classes.to(accelerator.device))
+            loss = self.loss_of(self.model(**inputs), classes)
             accelerator.backward(loss / self.fit.accumulate)
         if is_update:
             accelerator.clip_grad_norm_(self.model.parameters(), self.fit.clip)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -117,10 +118,12 @@ _RENAMED: Final = (
 
 
 def read_efficientnet_lite(file: Path) -> dict[str, torch.Tensor]:
-    """The weights of a published EfficientNet-Lite's .pth, under our names and without `_fc`.
+    """An EfficientNet-Lite's weights: of a .safetensors under our names, or of a published .pth.
 
-    Only tensors are unpickled.
+    Of a .pth only tensors are unpickled, and `_fc`, which gives the classes, is left out.
     """
+    if file.suffix == ".safetensors":
+        return safetensors.torch.load_file(file)
     weights = torch.load(file, map_location="cpu", weights_only=True)
     return {_rename(name): w for name, w in weights.items() if not name.startswith("_fc.")}
 

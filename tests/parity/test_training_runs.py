@@ -99,6 +99,23 @@ def test_a_killed_run_ends_as_if_it_had_not_been(task: Path, tmp_path: Path) -> 
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_blended_pictures_are_the_same_after_a_kill(task: Path, tmp_path: Path) -> None:
+    """How two are blended is drawn from what a checkpoint keeps; without it they are others."""
+    entries = {"image": section_of("vit", **LONG, mixup=0.5)}
+    config = write_config(task, **entries)
+    process = started([], config, "image", tmp_path / "killed")
+    kill_after_checkpoints(process, tmp_path / "killed" / "state" / "image" / "checkpoint")
+    assert "goes on from" in said_by(started([], config, "image", tmp_path / "killed"))
+    files = [tmp_path / "killed" / "image" / "model.safetensors"]
+    for name, mixup in (("whole", 0.5), ("plain", 0.0)):
+        entries["image"]["fit"]["mixup"] = mixup
+        output = tmp_path / name
+        train_encoder(config_of(task, **entries), Modality.IMAGE, task, output, output / "state")
+        files.append(output / "image" / "model.safetensors")
+    killed, whole, plain = (file.read_bytes() for file in files)
+    assert killed == whole != plain
+
+
 def version(folder: Path) -> str:
     """Of the artifact of sounds."""
     return Artifact.open(folder / "audio").version

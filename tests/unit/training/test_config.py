@@ -84,6 +84,7 @@ def test_an_unknown_key_is_refused_by_its_name(tmp_path: Path, toml: str, name: 
         (HEAD + "hold_out = 1.0\n" + TEXT, "hold_out"),
         (HEAD + "seed = -1\n" + TEXT, "seed"),
         (HEAD + TEXT + "[text.fit]\nclass_balance = 1.1\n", "text.fit.class_balance"),
+        (HEAD + TEXT + "[text.fit]\nmixup = -1\n", "text.fit.mixup"),
         (HEAD + TEXT + '[text.fit]\noptimizer = "sgd"\n', "text.fit.optimizer"),
         (HEAD + TEXT + '[text.fit]\nprecision = "fp8"\n', "text.fit.precision"),
         (HEAD + TEXT + "[text.fit.lora]\nrank = 0\n", "text.fit.lora.rank"),
@@ -115,6 +116,12 @@ def test_a_modality_is_encoded_or_comes_as_features(tmp_path: Path) -> None:
     """Not both."""
     with pytest.raises(ConfigError, match="image: either an encoder or features, not both"):
         read(tmp_path, HEAD + FEATURES + TEXT.replace("[text]", "[image]"))
+
+
+def test_only_pictures_can_be_blended(tmp_path: Path) -> None:
+    """Two sentences or sounds at once are none that a user would send."""
+    with pytest.raises(ConfigError, match=r"text\.fit\.mixup: only pictures"):
+        read(tmp_path, HEAD + TEXT + "[text.fit]\nmixup = 0.2\n")
 
 
 def test_a_run_needs_a_modality(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from services.vision_encoder.efficientnet import (
@@ -50,6 +51,16 @@ def test_a_published_file_fits_strictly(tmp_path: Path) -> None:
     torch.save(published, tmp_path / "lite0.pth")
 
     EfficientNetLite0().load_state_dict(read_efficientnet_lite(tmp_path / "lite0.pth"), strict=True)
+
+
+def test_weights_that_training_wrote_can_be_trained_on(tmp_path: Path) -> None:
+    """A .safetensors has our own names, as an artifact's has."""
+    weights = seeded(EfficientNetLite0()).state_dict()
+    kept = {name: weight.contiguous() for name, weight in weights.items()}
+    save_file(kept, tmp_path / "model.safetensors")
+    read = read_efficientnet_lite(tmp_path / "model.safetensors")
+    assert read.keys() == weights.keys()
+    assert torch.equal(read["stem.conv.weight"], weights["stem.conv.weight"])
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
