@@ -7,8 +7,8 @@ a result under the version of the fusion head that gave it and the digests of al
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from gateway.clients import Head, Scores
 from gateway.digests import Digests
 from gateway.metrics import GatewayMetrics
+from gateway.store import Claim
 from mesh.embedding import Embedding, Modality, embedding_from_pb, embedding_to_pb
 from mesh.errors import MeshError
 from mesh.v1 import embedding_pb2
@@ -31,8 +32,8 @@ class KeepsBytes(Protocol):
     def at_hand(self, key: str) -> bytes | None:
         """What is there without asking anybody. Callable from any thread."""
 
-    def put(self, entries: Mapping[str, bytes]) -> None:
-        """Keep entries, without making the caller wait."""
+    def put(self, entries: Mapping[str, bytes], done: Claim | None = None) -> None:
+        """Keep entries and then end the claim, without making the caller wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Found:
 
     result: Result | None = None
     embeddings: Mapping[Modality, Embedding] = field(default_factory=dict)
+    # The keys under which there was anything at all.
+    seen: Collection[str] = field(default=(), compare=False)
 
 
 class Cache:
@@ -82,14 +85,18 @@ class Cache:
         self._count(found, digests)
         return found
 
-    def keep_embeddings(self, digests: Digests, embeddings: Mapping[Modality, Embedding]) -> None:
-        """Keep what encoders computed, under the version that computed it."""
-        self._store.put(
-            {
-                embedding_key(modality, embedding.version, digests[modality]): pack(embedding)
-                for modality, embedding in embeddings.items()
-            }
-        )
+    def keep_embeddings(
+        self,
+        digests: Digests,
+        embeddings: Mapping[Modality, Embedding],
+        done: Claim | None = None,
+    ) -> None:
+        """Keep what encoders computed, under the version that computed it, then end the claim."""
+        entries = {
+            embedding_key(modality, embedding.version, digests[modality]): pack(embedding)
+            for modality, embedding in embeddings.items()
+        }
+        self._store.put(entries, done)
 
     def keep_result(self, digests: Digests, result: Result) -> None:
         """Keep an answer that rests on all of its inputs."""
@@ -108,6 +115,11 @@ class Cache:
 def embedding_key(modality: Modality, version: str, digest: str) -> str:
     """Where the embedding of one input by one encoder version lies."""
     return f"mesh:1:embedding:{modality}:{version}:{digest}"
+
+
+def claim_key(modality: Modality, digest: str) -> str:
+    """Where a gateway says that it encodes an input, whichever version will answer."""
+    return f"mesh:1:encoding:{modality}:{digest}"
 
 
 def result_key(fusion_version: str, digests: Digests) -> str:
@@ -176,4 +188,4 @@ def _best(heads: Sequence[Head], digests: Digests, values: Mapping[str, bytes]) 
         }
         if len(there) > len(best.embeddings):
             best = Found(embeddings=there)
-    return best
+    return replace(best, seen=values.keys())

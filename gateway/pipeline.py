@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
@@ -24,23 +24,16 @@ from gateway.cache import Cache, Result
 from gateway.catalog import Catalog, best_head
 from gateway.clients import Head, Scores
 from gateway.contract import Failure, Prediction, PredictRequest
+from gateway.embedder import Asked, Embedder, left_open
 from gateway.metrics import GatewayMetrics
-from gateway.single_flight import SingleFlight
 from gateway.timing import StageTimer
 from mesh.embedding import Embedding, Modality
-from mesh.errors import DeadlineExpired, InputError, MeshError, Overloaded, VersionMismatch
+from mesh.errors import DeadlineExpired, VersionMismatch
 
 log = structlog.get_logger(__name__)
 
 # How often a head is asked for before it counts as gone.
 TRIES: Final = 2
-
-
-class Encodes(Protocol):
-    """The part of an encoder's client that the pipeline needs."""
-
-    async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
-        """The embedding of one input."""
 
 
 class Fuses(Protocol):
@@ -62,19 +55,18 @@ class Pipeline:
     def __init__(
         self,
         catalog: Catalog,
-        encoders: Mapping[Modality, Encodes],
+        embedder: Embedder,
         fusion: Fuses,
         cache: Cache,
         metrics: GatewayMetrics,
         fusion_reserve: float,
     ) -> None:
         self._catalog = catalog
-        self._encoders = encoders
+        self._embedder = embedder
         self._fusion = fusion
         self._cache = cache
         self._metrics = metrics
         self._reserve = fusion_reserve
-        self._flights: SingleFlight[tuple[Modality, str], Embedding] = SingleFlight()
 
     def recall(self, request: PredictRequest) -> Prediction | None:
         """The answer that this process knows already. Callable from any thread."""
@@ -123,7 +115,8 @@ class Pipeline:
         if found.result:
             return cached_prediction(found.result, digests, timer.finish())
         with timer.stage("encode"):
-            asked = _Asked(request, looked, _encode_deadline(request, self._reserve))
+            deadline = _encode_deadline(request, self._reserve)
+            asked = Asked(request, looked, deadline, left_open(heads, digests, found.seen))
             branches = await self._branches(asked, heads, found.embeddings)
             head, branches = await self._agree(heads, branches)
         embeddings = require_embeddings(branches)
@@ -138,10 +131,10 @@ class Pipeline:
         return prediction(scores, reports, timer.finish())
 
     async def _branches(
-        self, asked: "_Asked", heads: Sequence[Head], cached: Embeddings
+        self, asked: Asked, heads: Sequence[Head], cached: Embeddings
     ) -> dict[Modality, Embedding | Failure]:
         """For each modality that was sent, what the cache or its encoder gave."""
-        fresh = await self._encode(asked, set(asked.request.digests) - set(cached))
+        fresh = await self._embedder.encode(asked, set(asked.request.digests) - set(cached))
         computed = only_embeddings(fresh)
         together = {**cached, **computed}
         _, understood = best_head(heads, _versions(together))
@@ -149,40 +142,9 @@ class Pipeline:
             # A roll-out is going on, and the encoders have left the cached versions behind.
             head, _ = best_head(heads, _versions(computed))
             stale = {m for m, e in cached.items() if head.encoders.get(m) != e.version}
-            fresh |= await self._encode(replace(asked, looked=time.monotonic()), stale)
+            late = replace(asked, looked=time.monotonic(), versions={})
+            fresh |= await self._embedder.encode(late, stale)
         return {**cached, **fresh}
-
-    async def _encode(
-        self, asked: "_Asked", modalities: set[Modality]
-    ) -> dict[Modality, Embedding | Failure]:
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = {m: group.create_task(self._encode_one(asked, m)) for m in modalities}
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return {modality: task.result() for modality, task in tasks.items()}
-
-    async def _encode_one(self, asked: "_Asked", modality: Modality) -> Embedding | Failure:
-        digest, request = asked.request.digests[modality], asked.request
-
-        async def encode_and_keep() -> Embedding:
-            embedding = await self._encoders[modality].encode(
-                request.inputs[modality], asked.deadline, request.request_id
-            )
-            # Before the flight lands, so that nobody misses it both there and in the cache.
-            self._cache.keep_embeddings({modality: digest}, {modality: embedding})
-            return embedding
-
-        try:
-            key = (modality, digest)
-            return await self._flights.run(key, asked.looked, asked.deadline, encode_and_keep)
-        except InputError as error:
-            error.field = modality
-            raise
-        except Overloaded:
-            raise
-        except MeshError as error:
-            return Failure(error.code, error.message)
 
     async def _agree(
         self, heads: Sequence[Head], branches: Branches
@@ -224,18 +186,6 @@ class Pipeline:
                 log.warning(
                     "modality_failed", modality=modality, code=branch.code, message=branch.message
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What encoders are asked of one request; times on the clock of time.monotonic().
-
-    `looked` is when the cache was looked into, `deadline` when encoders have to be done.
-    """
-
-    request: PredictRequest
-    looked: float
-    deadline: float
 
 
 class _Refused(Exception):

@@ -9,8 +9,10 @@ import asyncio
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
 
 import redis.asyncio
 import structlog
@@ -33,7 +35,22 @@ MAX_WRITING: Final = 8
 # Entries live up to a tenth longer than told, so that those written together don't end together.
 TTL_JITTER: Final = 0.1
 
+# Ends nobody else's claim, where one's own has run out meanwhile.
+END_CLAIM: Final = """
+if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end
+"""
+
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody's word that they are at what `key` names; `token` tells them apart."""
+
+    key: str
+    token: str
 
 
 class Store:
@@ -77,8 +94,19 @@ class Store:
         """What this process's own memory has. Callable from any thread."""
         return self._local.get(key)
 
-    def put(self, entries: Mapping[str, bytes]) -> None:
-        """Keep entries: in memory at once, in Redis soon, by a task of its own."""
+    async def peek(self, keys: Sequence[str]) -> dict[str, bytes] | None:
+        """What Redis has of `keys`, whatever memory says; None where it does not answer."""
+        return await self._ask(partial(self._mget, keys), READ_TIMEOUT)
+
+    async def claim(self, claim: Claim, seconds: float, patience: float) -> bool | None:
+        """Hold a key for `seconds`. False where somebody does; None where Redis does not answer."""
+        return await self._ask(partial(self._set_new, claim, seconds), min(patience, READ_TIMEOUT))
+
+    def put(self, entries: Mapping[str, bytes], done: Claim | None = None) -> None:
+        """Keep entries: in memory at once, in Redis soon, by a task of its own.
+
+        The claim, if any, ends in Redis when they are there.
+        """
         for key, value in entries.items():
             self._local.put(key, value)
         if self._resting():
@@ -86,7 +114,7 @@ class Store:
         if len(self._writes) >= MAX_WRITES:
             self._metrics.cache_errors.labels("write_dropped").inc()
             return
-        task = asyncio.ensure_future(self._write(dict(entries)))
+        task = asyncio.ensure_future(self._write(dict(entries), done))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
@@ -96,29 +124,43 @@ class Store:
         await self._redis.aclose()
 
     async def _fetch(self, keys: list[str]) -> dict[str, bytes]:
-        if self._resting():
-            return {}
-        self._metrics.cache_round_trips.inc()
-        try:
-            async with asyncio.timeout(READ_TIMEOUT):
-                values = await self._redis.mget(keys)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._read_failed(error)
-            return {}
-        self._failures = 0
-        found = {
-            key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)
-        }
+        found = await self._ask(partial(self._mget, keys), READ_TIMEOUT) or {}
         for key, value in found.items():
             self._local.put(key, value)
         return found
 
-    async def _write(self, entries: dict[str, bytes]) -> None:
+    async def _mget(self, keys: Sequence[str]) -> dict[str, bytes]:
+        self._metrics.cache_round_trips.inc()
+        values = await self._redis.mget(keys)
+        return {
+            key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)
+        }
+
+    async def _set_new(self, claim: Claim, seconds: float) -> bool:
+        milliseconds = max(1, int(1000 * seconds))
+        return bool(await self._redis.set(claim.key, claim.token, nx=True, px=milliseconds))
+
+    async def _ask(self, question: Callable[[], Awaitable[T]], patience: float) -> T | None:
+        """Redis's answer; None where it is left alone, or does not give one in time."""
+        if self._resting():
+            return None
+        try:
+            async with asyncio.timeout(patience):
+                answer = await question()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._read_failed(error)
+            return None
+        self._failures = 0
+        return answer
+
+    async def _write(self, entries: dict[str, bytes], done: Claim | None) -> None:
         try:
             async with self._writing, asyncio.timeout(WRITE_TIMEOUT):
                 pipe = self._redis.pipeline(transaction=False)
                 for key, value in entries.items():
                     pipe.set(key, value, px=self._lifetime_ms())
+                if done:
+                    pipe.eval(END_CLAIM, 1, done.key, done.token)
                 await pipe.execute()
         except (RedisError, OSError, TimeoutError):
             self._metrics.cache_errors.labels("write").inc()

@@ -8,9 +8,11 @@ from gateway.cache import Cache
 from gateway.catalog import Catalog
 from gateway.clients import EncoderClient, FusionClient
 from gateway.contract import Prediction, PredictRequest
+from gateway.embedder import Embedder
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
 from gateway.store import Store
+from gateway.turns import Turns
 from mesh.channels import open_channel
 from mesh.embedding import Modality
 from mesh.settings import GatewaySettings
@@ -68,6 +70,14 @@ async def open_mesh(settings: GatewaySettings, metrics: GatewayMetrics) -> Mesh:
     store = Store.connect(settings, metrics)
     catalog = Catalog(fusion, encoders)
     cache = Cache(store, metrics)
-    pipeline = Pipeline(catalog, encoders, fusion, cache, metrics, settings.fusion_reserve)
+    embedder = Embedder(encoders, Turns(cache, store, shared=_has_peers(settings)))
+    pipeline = Pipeline(catalog, embedder, fusion, cache, metrics, settings.fusion_reserve)
     watching = asyncio.ensure_future(catalog.watch())
     return Mesh(pipeline, catalog, store, encoders, fusion, watching)
+
+
+def _has_peers(settings: GatewaySettings) -> bool:
+    """Whether another gateway may be about to encode what this one gets."""
+    if settings.encode_once == "auto":
+        return settings.gateway_processes > 1
+    return settings.encode_once == "on"

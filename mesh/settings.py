@@ -98,6 +98,9 @@ class GatewaySettings(ProcessSettings):
     http_port: Port = 8000
     # They share the port, the limits of what is in flight, and Redis; each has its own memory.
     gateway_processes: Count = 1
+    # Whether gateways ask each other, by Redis, who encodes an input; "auto" where one has several
+    # processes. For several gateways behind one balancer it has to be said.
+    encode_once: Literal["auto", "on", "off"] = "auto"
     text_encoder_targets: Target = "127.0.0.1:50051"
     vision_encoder_targets: Target = "127.0.0.1:50052"
     audio_encoder_targets: Target = "127.0.0.1:50053"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gateway.metrics import GatewayMetrics
-from gateway.store import Store
+from gateway.store import Claim, Store
 from mesh.settings import GatewaySettings
 from tests.redis_process import RedisProcess
 
@@ -46,6 +46,24 @@ async def test_two_processes_share_what_was_put(redis: RedisProcess, store: Stor
     await until_found(other, "a", value)
     assert await other.get(["a", "b", "c"]) == {"a": value, "b": b""}
     await other.close()
+
+
+async def test_a_claim_is_one_gateways_alone(redis: RedisProcess, store: Store) -> None:
+    """Until its owner ends it, after what it was for is there, or until its time is over."""
+    other = open_store(redis)
+    mine, theirs = Claim("claim", "mine"), Claim("claim", "theirs")
+    assert await store.claim(mine, 60, 1) is True
+    assert await other.claim(theirs, 60, 1) is False
+    other.put({}, theirs)
+    await other.close()
+    assert await store.peek(["claim"]) == {"claim": b"mine"}
+    store.put({"a": b"1"}, mine)
+    await until_found(store, "a", b"1")
+    assert await store.peek(["claim"]) == {}
+    assert await store.claim(theirs, 0.05, 1) is True
+    async with asyncio.timeout(10):
+        while not await store.claim(mine, 60, 1):
+            await asyncio.sleep(0.02)
 
 
 async def test_redis_that_died_is_a_miss_and_back_a_hit(redis: RedisProcess, store: Store) -> None:

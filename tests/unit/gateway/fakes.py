@@ -8,8 +8,11 @@ from gateway.catalog import Catalog
 from gateway.clients import Head, Scores
 from gateway.contract import PredictRequest
 from gateway.digests import digests_of
+from gateway.embedder import Embedder
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
+from gateway.store import Claim
+from gateway.turns import Turns
 from mesh.embedding import Embedding, Modality
 from mesh.errors import MeshError, VersionMismatch
 
@@ -107,10 +110,12 @@ class FakeFusion:
 
 
 class FakeStore:
-    """A dictionary."""
+    """A dictionary, and another of claims, for which it may not answer."""
 
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
+        self.claims: dict[str, bytes] = {}
+        self.answers = True
         self.looked_up: list[list[str]] = []
 
     async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
@@ -122,24 +127,39 @@ class FakeStore:
         """What is there, without a look-up."""
         return self.entries.get(key)
 
-    def put(self, entries: Mapping[str, bytes]) -> None:
-        """Keep entries."""
+    async def peek(self, keys: Sequence[str]) -> dict[str, bytes] | None:
+        """What is there of `keys` and claims."""
+        if not self.answers:
+            return None
+        everything = self.entries | self.claims
+        return {key: everything[key] for key in keys if key in everything}
+
+    async def claim(self, claim: Claim, seconds: float, patience: float) -> bool | None:
+        """Hold a key for good, unless somebody does."""
+        if not self.answers:
+            return None
+        return self.claims.setdefault(claim.key, claim.token.encode()) == claim.token.encode()
+
+    def put(self, entries: Mapping[str, bytes], done: Claim | None = None) -> None:
+        """Keep entries, and end a claim."""
         self.entries.update(entries)
+        if done and self.claims.get(done.key) == done.token.encode():
+            del self.claims[done.key]
 
 
 class FakeMesh:
     """A pipeline over fakes, the catalog already filled."""
 
-    def __init__(self, *heads: Head) -> None:
+    def __init__(self, *heads: Head, store: FakeStore | None = None) -> None:
+        """One with a `store` that it is given shares it with others."""
         self.encoders = {modality: FakeEncoder(modality) for modality in Modality}
         self.fusion = FakeFusion(*(heads or (head(),)))
-        self.store = FakeStore()
+        self.store = store or FakeStore()
         self.metrics = GatewayMetrics()
         self.catalog = Catalog(self.fusion, self.encoders)
         cache = Cache(self.store, self.metrics)
-        self.pipeline = Pipeline(
-            self.catalog, self.encoders, self.fusion, cache, self.metrics, 0.05
-        )
+        embedder = Embedder(self.encoders, Turns(cache, self.store, shared=store is not None))
+        self.pipeline = Pipeline(self.catalog, embedder, self.fusion, cache, self.metrics, 0.05)
 
     async def classify(self, explain: bool = False, seconds: float = 5.0, **inputs: str | bytes):
         """Classify inputs given by the names of their modalities."""

@@ -1,14 +1,15 @@
 """The store: this process's memory in front of Redis, and Redis that may fail as it likes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway import store as storing
 from gateway.metrics import GatewayMetrics
-from gateway.store import LocalStore, Store
+from gateway.store import Claim, LocalStore, Store
 from mesh.settings import GatewaySettings
 
 
@@ -21,6 +22,7 @@ class FakeRedis:
         self.mgets: list[list[str]] = []
         self.error: Exception | None = None
         self.hangs = False
+        self.given: bool | None = None
 
     async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         self.mgets.append(list(keys))
@@ -30,9 +32,16 @@ class FakeRedis:
     def pipeline(self, transaction: bool) -> "FakeRedis":
         return self
 
-    def set(self, key: str, value: bytes, px: int) -> None:
-        self.entries[key] = value
+    def set(self, key: str, value: bytes, px: int, nx: bool = False) -> "FakeRedis":
+        self.given = None if nx and key in self.entries else True
+        if self.given:
+            self.entries[key] = value
         self.lifetimes_ms.append(px)
+        return self
+
+    def __await__(self) -> Generator[Any, None, bool | None]:
+        yield from self._answer().__await__()
+        return self.given
 
     async def execute(self) -> None:
         await self._answer()
@@ -146,6 +155,18 @@ async def test_writes_that_fail_leave_look_ups_alone(
     redis.error = None
     redis.entries["a"] = b"1"
     assert await store.get(["a"]) == {"a": b"1"}
+
+
+async def test_a_claim_is_made_once(redis: FakeRedis, metrics: GatewayMetrics) -> None:
+    """And not at all where Redis fails, or is left alone; a peek has no answer then, either."""
+    store = open_store(redis, metrics)
+    assert await store.claim(Claim("a", "mine"), 5, 1) is True
+    assert await store.claim(Claim("a", "theirs"), 5, 1) is False
+    assert redis.lifetimes_ms == [5000, 5000]
+    redis.error = RedisConnectionError("refused")
+    for _ in range(storing.PATIENCE + 1):
+        assert await store.claim(Claim("b", "mine"), 5, 1) is None
+    assert await store.peek(["a"]) is None
 
 
 async def test_writes_that_wait_are_bounded(redis: FakeRedis, metrics: GatewayMetrics) -> None:
