@@ -16,12 +16,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-import safetensors.torch
-import torch
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
 
 from mesh.errors import MeshError
+
+if TYPE_CHECKING:  # A node whose engine needs no torch doesn't import it.
+    import torch
 
 OUTPUTS: Final = "golden/outputs.safetensors"
 
@@ -52,8 +56,10 @@ class Artifact:
         """The model's name, such as "emotion6"."""
         return str(self.config["name"])
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def weights(self) -> "dict[str, torch.Tensor]":
         """The weights that training changed, in the dtype that they are stored in; may be none."""
+        import safetensors.torch
+
         file = self.path / "model.safetensors"
         return safetensors.torch.load_file(file) if file.exists() else {}
 
@@ -84,9 +90,9 @@ class Artifact:
         """The golden examples' raw inputs, in the order of `golden_outputs`."""
         return [(self.path / name).read_bytes() for name in self.config["golden"]["inputs"]]
 
-    def golden_outputs(self) -> dict[str, torch.Tensor]:
+    def golden_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """What torch in float32 computed for the golden inputs when the artifact was written."""
-        return safetensors.torch.load_file(self.path / OUTPUTS)
+        return safetensors.numpy.load_file(self.path / OUTPUTS)
 
     def tolerance(self, engine_class: str) -> float:
         """The least cosine between an output and its golden one, for "fp32" or "bf16"."""

@@ -72,6 +72,9 @@ class EncoderService(rpc.EncoderServicer):
             "version": self._encoder.version,
             "dim": self._encoder.dim,
             "limits": dict(self._encoder.limits),
+            "engine": self._settings.engine,
+            "dtype": self._settings.dtype,
+            "max_batch_cost": self._settings.max_batch_cost or self._encoder.max_batch_size,
         }
 
     async def Describe(

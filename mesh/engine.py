@@ -1,82 +1,151 @@
-"""Engines run a torch module's forward. An encoder is given one and never asks which it is.
+"""Engines run a network's forward. An encoder is given one and never asks which it is.
 
-`engine_builders(settings)` gives one builder for each device; a builder turns a module and an
-example of its inputs into an Engine, a plain function from tensors to a float32 array. Another
-runtime is another builder in `_BUILDERS`: the example inputs are there for those that must trace
-or compile the module.
+    engine = build(make_network, example)    # `build` is an EngineBuilder
+    vectors = engine(inputs)                 # float32 of shape (items, engine.dim)
+
+A builder is given what makes the network and not the network itself: an engine that was compiled
+at an earlier start needs none, nor torch. The example inputs are there for those that must trace
+the network. `kinds` says which engines settings allow, `builders` makes one's builders; another
+runtime is another entry of `_BUILDERS`. Importing this module imports no runtime.
 """
 
+import importlib.util
 import os
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from mesh.artifact import Artifact, ArtifactError
+from mesh.engine_cache import EngineCache
 from mesh.errors import MeshError
 from mesh.settings import NodeSettings
 
-Inputs = Mapping[str, torch.Tensor]
-Engine = Callable[[Inputs], npt.NDArray[np.float32]]
-EngineBuilder = Callable[[torch.nn.Module, Inputs], Engine]
+if TYPE_CHECKING:
+    import torch
 
-_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Array = npt.NDArray[np.float32]
+Inputs = Mapping[str, "torch.Tensor | npt.NDArray[Any]"]
+MakeNetwork = Callable[[], "torch.nn.Module"]
 
 
 class DeviceMissing(MeshError):
     """torch can't compute on one of MESH_DEVICES. The node must not start."""
 
 
-def torch_engine(
-    module: torch.nn.Module, example: Inputs, *, device: str, dtype: torch.dtype
-) -> Engine:
-    """Run `module(**inputs)` by torch itself, without gradients, on one device.
+class EngineUnsuitable(ArtifactError):
+    """An engine is not there, or can't run a network; another engine may."""
 
-    bfloat16 runs under autocast, which keeps the sums that need it in float32.
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One network on one device. One thread at a time may call it."""
+
+    run: Callable[[Inputs], Array]
+    dim: int
+
+    def __call__(self, inputs: Inputs) -> Array:
+        """A batch: float32 of shape (items, dim)."""
+        return self.run(inputs)
+
+
+EngineBuilder = Callable[[MakeNetwork, Inputs], Engine]
+
+
+class Kind(NamedTuple):
+    """An engine and what it computes in, by the names of MESH_ENGINE and MESH_DTYPE."""
+
+    engine: str
+    dtype: str
+
+    @property
+    def tolerance(self) -> str:
+        """The name by which artifacts state how far its outputs may be off: "fp32" or "bf16".
+
+        What is as coarse as bfloat16 is held to the same.
+        """
+        return "fp32" if self.dtype == "float32" else "bf16"
+
+
+def kinds(settings: NodeSettings) -> list[Kind]:
+    """Every kind of engine that MESH_ENGINE and MESH_DTYPE allow here.
+
+    The last one is what an artifact's golden examples were computed by, where it is allowed.
     """
-    del example  # torch needs no tracing
-    target = torch.device(device)
-    module = module.to(target).eval().requires_grad_(False)
-
-    def run(inputs: Inputs) -> npt.NDArray[np.float32]:
-        with (
-            torch.inference_mode(),
-            torch.autocast(target.type, dtype, enabled=dtype != torch.float32),
-        ):
-            output = module(**{name: tensor.to(target) for name, tensor in inputs.items()})
-        array: npt.NDArray[np.float32] = output.float().cpu().numpy()
-        return array
-
-    return run
+    engines = [settings.engine]
+    if settings.engine == "auto":
+        is_possible = _on_cpu(settings) and importlib.util.find_spec("openvino")
+        engines = ["openvino", "torch"] if is_possible else ["torch"]
+    dtypes = ["bfloat16", "float32"] if settings.dtype == "auto" else [settings.dtype]
+    return [Kind(engine, dtype) for engine in engines for dtype in dtypes]
 
 
-_BUILDERS: Final = {"torch": torch_engine}
+def _on_cpu(settings: NodeSettings) -> bool:
+    return set(devices(settings)) == {"cpu"}
 
 
-def engine_class(settings: NodeSettings) -> str:
-    """The name by which artifacts state their tolerance: "fp32" or "bf16"."""
-    return "bf16" if settings.dtype == "bfloat16" else "fp32"
+def devices(settings: NodeSettings) -> list[str]:
+    """The names in MESH_DEVICES."""
+    return [device.strip() for device in settings.devices.split(",")]
 
 
-def engine_builders(settings: NodeSettings) -> list[EngineBuilder]:
-    """One builder for each of MESH_DEVICES. Sets the threads of this process (MESH_THREADS).
+def threads(settings: NodeSettings) -> int:
+    """How many threads a forward pass may take."""
+    return settings.threads or os.cpu_count() or 1
 
-    Raises DeviceMissing where one can't be used.
+
+def is_on_one_thread(settings: NodeSettings) -> bool:
+    """Whether a forward pass is the work of one thread of this process."""
+    return threads(settings) == 1 and _on_cpu(settings)
+
+
+def prepare(settings: NodeSettings) -> None:
+    """Make torch, where this process has it, keep to MESH_THREADS; preprocessing uses it as well.
+
+    Raises DeviceMissing where one of MESH_DEVICES can't be used.
     """
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
-    build = _BUILDERS["torch" if settings.engine == "auto" else settings.engine]
-    dtype = _DTYPES["float32" if settings.dtype == "auto" else settings.dtype]
-    devices = [device.strip() for device in settings.devices.split(",")]
-    for device in devices:
-        _try(device)
-    return [partial(build, device=device, dtype=dtype) for device in devices]
+    if not _on_cpu(settings):
+        from mesh.torch_engine import try_device
+
+        for device in devices(settings):
+            try_device(device)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads(settings))
 
 
-def _try(device: str) -> None:
-    try:
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:  # The latter where torch has no such backend.
-        reason = str(error).partition("\n")[0]
-        raise DeviceMissing(f"MESH_DEVICES: {device!r} can't be used: {reason}") from error
+def builders(kind: Kind, settings: NodeSettings, artifact: Artifact) -> list[EngineBuilder]:
+    """One builder of this kind for each of MESH_DEVICES.
+
+    Raises EngineUnsuitable where the engine is not installed or has no such dtype or device.
+    """
+    return _BUILDERS[kind.engine](kind, settings, artifact)
+
+
+def _torch_builders(kind: Kind, settings: NodeSettings, artifact: Artifact) -> list[EngineBuilder]:
+    from mesh.torch_engine import DTYPES, torch_engine
+
+    if kind.dtype not in DTYPES:
+        raise EngineUnsuitable(f"MESH_DTYPE: the torch engine has no {kind.dtype}")
+    prepare(settings)  # Now at the latest torch is there.
+    dtype = DTYPES[kind.dtype]
+    return [partial(torch_engine, device=name, dtype=dtype) for name in devices(settings)]
+
+
+def _openvino_builders(
+    kind: Kind, settings: NodeSettings, artifact: Artifact
+) -> list[EngineBuilder]:
+    if not importlib.util.find_spec("openvino"):
+        raise EngineUnsuitable("MESH_ENGINE: openvino is not installed")
+    if not _on_cpu(settings):
+        raise EngineUnsuitable("MESH_DEVICES: the openvino engine runs on the cpu alone")
+    from mesh.openvino_engine import Setup, openvino_engine
+
+    setup = Setup(kind.dtype, threads(settings), artifact, EngineCache.of(settings))
+    return [partial(openvino_engine, setup=setup) for _ in devices(settings)]
+
+
+_BUILDERS: Final = {"torch": _torch_builders, "openvino": _openvino_builders}

@@ -59,7 +59,11 @@ class FusionService(rpc.FusionServicer):
 
     def info(self) -> Mapping[str, Any]:
         """What the classifiers are, for people."""
-        return {"artifacts": [_info(head.classifier) for head in self._heads]}
+        return {
+            "artifacts": [_info(head.classifier) for head in self._heads],
+            "engine": self._settings.engine,
+            "dtype": self._settings.dtype,
+        }
 
     async def Describe(
         self, request: pb.FusionDescribeRequest, context: Context

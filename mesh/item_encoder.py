@@ -38,7 +38,7 @@ class ItemEncoder:
         self._threads = Threads(settings.threads or os.cpu_count() or 1, "preprocess")
         self._batcher: Batcher[Item, Vector] = Batcher(
             [_forward(encoder) for encoder in encoders],
-            BatchLimits(settings.max_batch, self.encoder.max_batch_size),
+            BatchLimits(settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size),
             settings.max_queue,
             metrics,
         )

@@ -1,21 +1,32 @@
-"""From settings to a service that may be served: artifacts, a replica per device, golden examples.
+"""From settings to a service that may be served: artifacts, engines, golden examples.
 
 What a node's `__main__` names is only which folder and which class.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from mesh.artifact import Artifact
+from mesh.calibration import best_batch_cost, seconds_per_item
+from mesh.choosing import choose, first, keep_choice, known_choice
 from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
 from mesh.encoding import Encoder
-from mesh.engine import EngineBuilder, engine_builders, engine_class
+from mesh.engine import (
+    EngineBuilder,
+    EngineUnsuitable,
+    Kind,
+    builders,
+    is_on_one_thread,
+    kinds,
+    prepare,
+)
 from mesh.fusion_service import FusionService
-from mesh.golden import check_classifier, check_encoder
+from mesh.golden import GoldenMismatch, check_batches, check_classifier, check_encoder
 from mesh.settings import InputLimits, NodeSettings
 from mesh.telemetry import NodeMetrics
 
@@ -23,6 +34,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 LoadEncoder = Callable[[Artifact, EngineBuilder, InputLimits], Encoder[Any]]
 LoadClassifier = Callable[[Artifact, EngineBuilder], Classifier]
+Encoders = Sequence[Encoder[Any]]
 
 
 def load_encoder(
@@ -32,15 +44,64 @@ def load_encoder(
 
     Raises ArtifactError whatever is wrong in an artifact, and DeviceMissing.
     """
-    builders = engine_builders(settings)
+    prepare(settings)
     artifact = Artifact.open(Path(settings.model) / folder)
+
+    def encoders_of(kind: Kind) -> Encoders:
+        return _load_encoders(kind, settings, artifact, load)
+
+    chosen, encoders = _as_before(settings, artifact, encoders_of) or _anew(
+        settings, artifact, encoders_of
+    )
+    return EncoderService(encoders, chosen, metrics)
+
+
+def _as_before(
+    settings: NodeSettings, artifact: Artifact, load: Callable[[Kind], Encoders]
+) -> tuple[NodeSettings, Encoders] | None:
+    """What an earlier start chose, if that still holds."""
+    if (choice := known_choice(settings, artifact)) is None:
+        return None
+    cost = settings.max_batch_cost or choice["max_batch_cost"]
+    try:
+        encoders = load(Kind(choice["engine"], choice["dtype"]))
+    except (EngineUnsuitable, GoldenMismatch) as error:
+        log.warning("engine_no_longer_holds", reason=str(error))
+        return None
+    return _settled(settings, {**choice, "max_batch_cost": cost}, "kept"), encoders
+
+
+def _anew(
+    settings: NodeSettings, artifact: Artifact, load: Callable[[Kind], Encoders]
+) -> tuple[NodeSettings, Encoders]:
+    """What measuring says."""
+    # On one thread the two clocks agree, but for what other processes take of the core.
+    clock = time.process_time if is_on_one_thread(settings) else time.perf_counter
+    kind, encoders = choose(kinds(settings), load, lambda made: seconds_per_item(made[0], clock))
+    cost = settings.max_batch_cost or best_batch_cost(encoders[0], clock)
+    choice = {**kind._asdict(), "max_batch_cost": cost}
+    if not settings.max_batch_cost:  # What a user set tells nothing of the machine.
+        keep_choice(settings, artifact, choice)
+    return _settled(settings, choice, "measured"), encoders
+
+
+def _settled(settings: NodeSettings, choice: dict[str, Any], why: str) -> NodeSettings:
+    """The settings with what was chosen in the place of "auto"."""
+    log.info("engine_chosen", **choice, why=why)
+    return settings.model_copy(update=choice)
+
+
+def _load_encoders(
+    kind: Kind, settings: NodeSettings, artifact: Artifact, load: LoadEncoder
+) -> Encoders:
     with artifact.blamed():
-        encoders = [load(artifact, builder, settings) for builder in builders]
-        for encoder in encoders:
-            encoder.forward([encoder.preprocess(encoder.example)])
-            least = check_encoder(encoder, artifact, engine_class(settings))
-            log.info("golden_examples_hold", least_cosine=round(least, 6), version=artifact.version)
-    return EncoderService(encoders, settings, metrics)
+        made = builders(kind, settings, artifact)
+        encoders = [load(artifact, builder, settings) for builder in made]
+        for encoder in encoders:  # The golden examples also warm it up.
+            least = check_encoder(encoder, artifact, kind.tolerance)
+            check_batches(encoder, artifact, kind.tolerance)
+            _log_holding(least, kind, artifact)
+    return encoders
 
 
 def load_fusion(
@@ -50,18 +111,39 @@ def load_fusion(
 
     Raises ArtifactError whatever is wrong in an artifact, and DeviceMissing.
     """
+    prepare(settings)
     folders = [Path(model.strip()) / "fusion" for model in settings.model.split(",")]
-    heads = [_load_head(Artifact.open(folder), settings, load) for folder in folders]
-    return FusionService(heads, settings, metrics)
+    loaded = [_load_head(Artifact.open(folder), settings, load) for folder in folders]
+    engines = ", ".join(sorted({kind.engine for kind, _ in loaded}))
+    dtypes = ", ".join(sorted({kind.dtype for kind, _ in loaded}))
+    chosen = settings.model_copy(update={"engine": engines, "dtype": dtypes})
+    return FusionService([replicas for _, replicas in loaded], chosen, metrics)
 
 
 def _load_head(
     artifact: Artifact, settings: NodeSettings, load: LoadClassifier
+) -> tuple[Kind, list[Classifier]]:
+    """By the first engine that holds: a head is too small for its speed to matter.
+
+    So it computes in float32, unless another dtype that it can have was asked for.
+    """
+    if settings.dtype in ("auto", "int8"):
+        settings = settings.model_copy(update={"dtype": "float32"})
+    return first(kinds(settings), lambda kind: _load_replicas(kind, settings, artifact, load))
+
+
+def _load_replicas(
+    kind: Kind, settings: NodeSettings, artifact: Artifact, load: LoadClassifier
 ) -> list[Classifier]:
-    builders = engine_builders(settings)
     with artifact.blamed():
-        replicas = [load(artifact, builder) for builder in builders]
+        replicas = [load(artifact, build) for build in builders(kind, settings, artifact)]
         for replica in replicas:  # The golden examples also warm it up.
-            least = check_classifier(replica, artifact, engine_class(settings))
-            log.info("golden_examples_hold", least_cosine=round(least, 6), version=artifact.version)
+            _log_holding(check_classifier(replica, artifact, kind.tolerance), kind, artifact)
     return replicas
+
+
+def _log_holding(least: float, kind: Kind, artifact: Artifact) -> None:
+    cosine = round(least, 6)
+    log.info(
+        "golden_examples_hold", least_cosine=cosine, version=artifact.version, **kind._asdict()
+    )

@@ -3,6 +3,7 @@
 A value that can't be used ends the process at its start, with a message that names the variable.
 """
 
+import os
 import re
 from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -46,6 +47,13 @@ def _check_redis_url(value: str) -> str:
     return value
 
 
+def _cache_folder() -> str:
+    """Where this user's programs keep what they can make again; empty where there is no home."""
+    home = os.path.expanduser("~")
+    caches = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home != "~" else "")
+    return f"{caches}/sensemesh" if caches else ""
+
+
 Target = Annotated[str, AfterValidator(_check_target)]
 RedisUrl = Annotated[str, AfterValidator(_check_redis_url)]
 
@@ -79,8 +87,10 @@ class NodeSettings(ProcessSettings):
     ops_port: Port = 9090
     # A path, or for fusion a list of paths, preferred first, separated by commas.
     model: str = "models/emotion6"
-    engine: Literal["auto", "torch"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    # A folder where engines keep what takes long to make; empty: nowhere.
+    engine_cache: str = Field(default_factory=_cache_folder)
     # Separated by commas: "cpu", "cuda:0,cuda:1".
     devices: str = "cpu"
     # 0: all cores. `sensemesh up` divides the cores among the nodes that it starts.
@@ -90,6 +100,8 @@ class NodeSettings(ProcessSettings):
     max_queue: Count = 512
     max_in_flight_bytes: Count = 256 * MEBI
     max_batch: Count = 32
+    # Of a batch: items times the largest, in tokens, pixels or seconds. 0: measured at the start.
+    max_batch_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class GatewaySettings(ProcessSettings):

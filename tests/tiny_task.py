@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import safetensors.torch
+import torch
 from PIL import Image
 
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
-from mesh.engine import engine_builders
-from mesh.settings import InputLimits, NodeSettings
+from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from tests.ctranslate2_writer import write_whisper
 from tests.encoder_artifacts import (
     BERT,
@@ -131,7 +133,7 @@ def trained(task: Path, family: str, folder: Path, **fit: Any) -> tuple[Artifact
 def served(artifact: Artifact, manifest: Path) -> np.ndarray:
     """What the encoder that serves an artifact makes of a manifest's inputs: (rows, dim)."""
     modality = Modality(artifact.config["modality"])
-    engine, *_ = engine_builders(NodeSettings(threads=1))
+    engine = partial(torch_engine, device="cpu", dtype=torch.float32)
     encoder = ENCODERS[modality](artifact, engine, InputLimits())
     return embed(encoder, [row.raw(modality) for row in read_manifest(manifest).rows])
 

@@ -32,7 +32,7 @@ PREPROCESS: Final = {
     Modality.AUDIO: AudioConfig,
 }
 # What preprocessing computes from a file; a change of that is a new revision.
-PREPROCESS_REVISION: Final = 1
+PREPROCESS_REVISION: Final = {Modality.TEXT: 1, Modality.IMAGE: 2, Modality.AUDIO: 1}
 WEIGHTS: Final = "model.safetensors"
 
 
@@ -82,7 +82,7 @@ def _config(
         "model": config.model,
         **{key: _entry(source, folder, beside) for key, source in sources.items() if source},
         "preprocess": preprocess,
-        "preprocess_revision": PREPROCESS_REVISION,
+        "preprocess_revision": PREPROCESS_REVISION[modality],
     }
 
 

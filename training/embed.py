@@ -3,16 +3,19 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Item, Raw
-from mesh.engine import EngineBuilder, engine_builders
+from mesh.engine import EngineBuilder, prepare
 from mesh.loading import LoadEncoder
 from mesh.settings import NodeSettings, load
+from mesh.torch_engine import torch_engine
 from services.audio_encoder.encoder import AudioEncoder
 from services.text_encoder.encoder import TextEncoder
 from services.vision_encoder.encoder import VisionEncoder
@@ -35,10 +38,9 @@ def engine() -> EngineBuilder:
     process where a setting can't be used; raises DeviceMissing where the device can't be.
     """
     settings = load(NodeSettings)
-    device = settings.devices.partition(",")[0]
-    fixed = {"engine": "torch", "dtype": "float32", "devices": device}
-    (build,) = engine_builders(settings.model_copy(update=fixed))
-    return build
+    device = settings.devices.partition(",")[0].strip()
+    prepare(settings.model_copy(update={"devices": device}))
+    return partial(torch_engine, device=device, dtype=torch.float32)
 
 
 def embed_cached(encoder: Encoder[Any], inputs: Sequence[Raw], cache: Path) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import nn
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Item
+from mesh.engine import Engine
 from mesh.settings import InputLimits
 from training.batches import Examples, Plan, loader
 from training.config import Fit, TrainConfig
@@ -65,12 +66,12 @@ def load_trainable(folder: Path) -> tuple[Encoder[Any], nn.Module]:
     would be the network's inputs, the collated batch.
     """
     artifact = Artifact.open(folder)
-    networks: list[nn.Module] = []
+    networks: list[Any] = []
 
-    def engine(network: nn.Module, example: Any) -> Any:
+    def engine(make: Callable[[], Any], example: Any) -> Any:
         del example
-        networks.append(network)
-        return lambda inputs: inputs
+        networks.append(make())
+        return Engine(cast(Any, lambda inputs: inputs), networks[0].dim)
 
     with artifact.blamed():
         encoder = ENCODERS[Modality(artifact.config["modality"])](artifact, engine, InputLimits())

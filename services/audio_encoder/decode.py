@@ -113,9 +113,11 @@ class Decoder:
             left -= len(block)
             if left < 0:
                 raise TooLarge(f"the sound is longer than {self.max_seconds:g} s")
-            if not (np.abs(block) <= LOUDEST).all():  # also false for what is not a number
+            # The least and the greatest of any and NaN are NaN, of which nothing is true.
+            if not (block.min() >= -LOUDEST and block.max() <= LOUDEST):
                 raise InvalidInput("the sound has samples that are no numbers, or out of range")
-            yield block.mean(axis=1)
+            # Channel by channel: `mean` goes frame by frame, which takes ten times longer.
+            yield sum(block.T) / block.shape[1]
 
 
 def sniff(data: bytes) -> str:

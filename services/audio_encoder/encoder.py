@@ -48,23 +48,19 @@ class AudioEncoder:
 
         Without a `base` all the weights are the artifact's own; ValueError as check_fits.
         """
-        config = artifact.config
-        architecture = ARCHITECTURES[config["architecture"]]
-        model = architecture.build(config["model"])
-        base = architecture.read(artifact.base_weights()) if "base" in config else {}
-        model.load_state_dict(base | artifact.weights())
         preprocess = AudioPreprocessor(
-            AudioConfig(**config["preprocess"]),
+            AudioConfig(**artifact.config["preprocess"]),
             limits.max_audio_bytes,
             limits.max_audio_seconds,
         )
-        check_fits(model, preprocess.config)
+        example = collate([preprocess(_example())])
+        run = engine(lambda: _network(artifact, preprocess.config), example)
         return cls(
             version=artifact.version,
-            dim=model.dim,
+            dim=run.dim,
             limits={"bytes": limits.max_audio_bytes, "seconds": limits.max_audio_seconds},
             _preprocess=preprocess,
-            _engine=engine(model, collate([preprocess(_example())])),
+            _engine=run,
         )
 
     @property
@@ -79,6 +75,15 @@ class AudioEncoder:
     def forward(self, items: Sequence[AudioItem]) -> npt.NDArray[np.float32]:
         """Encode one batch: float32 of shape (len(items), dim)."""
         return self._engine(collate(items))
+
+
+def _network(artifact: Artifact, preprocess: AudioConfig) -> Network:
+    architecture = ARCHITECTURES[artifact.config["architecture"]]
+    network = architecture.build(artifact.config["model"])
+    base = architecture.read(artifact.base_weights()) if "base" in artifact.config else {}
+    network.load_state_dict(base | artifact.weights())
+    check_fits(network, preprocess)
+    return network
 
 
 def check_fits(network: Network, config: AudioConfig) -> None:

@@ -13,6 +13,7 @@ from mesh.classifying import EncoderVersion, Example
 from mesh.embedding import Modality
 from mesh.engine import Engine, EngineBuilder, Inputs
 from mesh.errors import InvalidInput
+from services.fusion.frame import Fusion
 from services.fusion.model import FUSIONS
 
 
@@ -34,16 +35,12 @@ class FusionClassifier:
             Modality(name): EncoderVersion(**encoder)
             for name, encoder in config["encoders"].items()
         }
-        dims = [encoder.dim for encoder in encoders.values()]
-        shape = {"dims": dims, "classes": len(config["labels"]), **config["model"]}
-        model = FUSIONS[config["architecture"]](shape)
-        model.load_state_dict(artifact.weights())
         return cls(
             name=artifact.name,
             version=artifact.version,
             labels=tuple(config["labels"]),
             encoders=encoders,
-            _engine=engine(model, collate([_zeros(encoders)], encoders)),
+            _engine=engine(lambda: _head(artifact), collate([_zeros(encoders)], encoders)),
         )
 
     def classify(self, examples: Sequence[Example]) -> npt.NDArray[np.float32]:
@@ -66,6 +63,15 @@ class FusionClassifier:
                 raise InvalidInput(f"the {modality} embedding has shape {vector.shape}, not {dim}")
             if not np.isfinite(vector).all():
                 raise InvalidInput(f"the {modality} embedding has numbers that aren't finite")
+
+
+def _head(artifact: Artifact) -> Fusion:
+    config = artifact.config
+    dims = [encoder["dim"] for encoder in config["encoders"].values()]
+    shape = {"dims": dims, "classes": len(config["labels"]), **config["model"]}
+    head = FUSIONS[config["architecture"]](shape)
+    head.load_state_dict(artifact.weights())
+    return head
 
 
 def collate(examples: Sequence[Example], encoders: Mapping[Modality, EncoderVersion]) -> Inputs:

@@ -39,20 +39,18 @@ class TextEncoder:
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
         """Build the artifact's model and tokenizer; ArtifactError if they don't fit each other."""
-        config = artifact.config
-        model = _network(artifact)
         preprocess = TextPreprocessor(
-            TextConfig(**config["preprocess"]),
+            TextConfig(**artifact.config["preprocess"]),
             artifact.file("tokenizer"),
             limits.max_text_chars,
         )
-        _check_fit(model, preprocess)
+        run = engine(lambda: _network(artifact, preprocess), collate([preprocess(EXAMPLE)]))
         return cls(
             version=artifact.version,
-            dim=model.dim,
+            dim=run.dim,
             limits={"characters": limits.max_text_chars},
             _preprocess=preprocess,
-            _engine=engine(model, collate([preprocess(EXAMPLE)])),
+            _engine=run,
         )
 
     def preprocess(self, raw: Raw) -> TextItem:
@@ -64,12 +62,13 @@ class TextEncoder:
         return self._engine(collate(items))
 
 
-def _network(artifact: Artifact) -> Network:
+def _network(artifact: Artifact, preprocess: TextPreprocessor) -> Network:
     """The artifact's network with its weights; without a base all of them are its own."""
     architecture = ARCHITECTURES[artifact.config["architecture"]]
     model = architecture.build(artifact.config["model"])
     base = architecture.read(artifact.base_weights()) if "base" in artifact.config else {}
     model.load_state_dict(base | artifact.weights())
+    _check_fit(model, preprocess)
     return model
 
 

@@ -42,21 +42,19 @@ class VisionEncoder:
 
         Without a `base` all the weights are the artifact's own; ValueError as check_fits.
         """
-        config = artifact.config
-        architecture = ARCHITECTURES[config["architecture"]]
-        model = architecture.build(config["model"])
-        base = architecture.read(artifact.base_weights()) if "base" in config else {}
-        model.load_state_dict(base | artifact.weights())
         preprocess = ImagePreprocessor(
-            ImageConfig(**config["preprocess"]), limits.max_image_bytes, limits.max_image_pixels
+            ImageConfig(**artifact.config["preprocess"]),
+            limits.max_image_bytes,
+            limits.max_image_pixels,
         )
-        check_fits(model, preprocess)
+        example = preprocess.collate([preprocess(_example())])
+        run = engine(lambda: _network(artifact, preprocess), example)
         return cls(
             version=artifact.version,
-            dim=model.dim,
+            dim=run.dim,
             limits={"bytes": limits.max_image_bytes, "pixels": limits.max_image_pixels},
             _preprocess=preprocess,
-            _engine=engine(model, preprocess.collate([preprocess(_example())])),
+            _engine=run,
         )
 
     @property
@@ -71,6 +69,15 @@ class VisionEncoder:
     def forward(self, items: Sequence[ImageItem]) -> npt.NDArray[np.float32]:
         """Encode one batch: float32 of shape (len(items), dim)."""
         return self._engine(self._preprocess.collate(items))
+
+
+def _network(artifact: Artifact, preprocess: ImagePreprocessor) -> Network:
+    architecture = ARCHITECTURES[artifact.config["architecture"]]
+    network = architecture.build(artifact.config["model"])
+    base = architecture.read(artifact.base_weights()) if "base" in artifact.config else {}
+    network.load_state_dict(base | artifact.weights())
+    check_fits(network, preprocess)
+    return network
 
 
 def check_fits(network: Network, preprocess: ImagePreprocessor) -> None:

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
-from mesh.engine import torch_engine
 from mesh.golden import EMBEDDINGS
+from mesh.torch_engine import torch_engine
 from services.text_encoder.bert import read_bert
 from tests.e2e.inputs import ROOT
 from training.golden import write_config, write_encoder_golden, write_fusion_golden
@@ -31,7 +31,7 @@ def write_turned_model(model: Path, folder: Path) -> None:
     """Make it from the default model, in a folder that is not there yet."""
     shutil.copytree(model, folder)
     vectors = {
-        modality: Artifact.open(folder / modality).golden_outputs()[EMBEDDINGS].numpy()
+        modality: Artifact.open(folder / modality).golden_outputs()[EMBEDDINGS]
         for modality in Modality
     }
     vectors[Modality.TEXT] = _turn_text_encoder(folder / Modality.TEXT)

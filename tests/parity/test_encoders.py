@@ -19,8 +19,9 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from mesh.artifact import Artifact, locate
 from mesh.embedding import Modality
 from mesh.encoding import Raw
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.audio_encoder.encoder import AudioEncoder
 from services.audio_encoder.preprocess import AudioConfig, AudioPreprocessor
 from services.audio_encoder.whisper import PooledWhisper, WhisperShape, read_whisper

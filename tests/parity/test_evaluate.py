@@ -11,8 +11,8 @@ import torch
 
 from mesh.artifact import Artifact, ArtifactError
 from mesh.embedding import Modality
-from mesh.engine import torch_engine
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.fusion.classifier import FusionClassifier
 from services.text_encoder.encoder import TextEncoder
 from tests.trained_model import LABELS, write_manifest, write_model

@@ -11,7 +11,8 @@ import torch
 from mesh.artifact import Artifact
 from mesh.classifying import Example
 from mesh.embedding import Modality
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
+from mesh.torch_engine import torch_engine
 from services.fusion.classifier import FusionClassifier
 from services.fusion.frame import Fusion
 from services.fusion.model import FUSIONS

@@ -10,9 +10,9 @@ import torch
 
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
-from mesh.engine import torch_engine
 from mesh.golden import check_classifier, check_encoder
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.audio_encoder.encoder import AudioEncoder
 from services.fusion.classifier import FusionClassifier
 from services.text_encoder.encoder import TextEncoder

@@ -12,9 +12,9 @@ import torch
 
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
-from mesh.engine import torch_engine
 from mesh.golden import check_classifier, check_encoder
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.fusion.classifier import FusionClassifier
 from services.fusion.model import FUSIONS
 from tests.encoder_artifacts import write_tokenizer

@@ -1,27 +1,26 @@
-"""The torch engine, and how settings choose engines."""
+"""Which engines settings allow, and what they are made of."""
 
+import importlib.util
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from mesh.engine import DeviceMissing, engine_builders, engine_class
+from mesh.artifact import Artifact
+from mesh.engine import (
+    DeviceMissing,
+    EngineUnsuitable,
+    Kind,
+    builders,
+    is_on_one_thread,
+    kinds,
+    prepare,
+)
 from mesh.settings import NodeSettings
-
-
-class Scale(torch.nn.Module):
-    """Multiplies by a weight."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(64, 64)
-        self.dropout = torch.nn.Dropout(0.9)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 64) -> (n, 64)."""
-        out: torch.Tensor = self.dropout(self.linear(x))
-        return out
+from tests import fake_artifacts
 
 
 @pytest.fixture(autouse=True)
@@ -32,51 +31,106 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-INPUTS = {"x": torch.linspace(-1, 1, 128).reshape(2, 64)}
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    """Some artifact."""
+    return Artifact.open(fake_artifacts.write_encoder(tmp_path / "text"))
 
 
-def test_an_engine_computes_what_the_module_computes_in_evaluation() -> None:
-    """As float32 in numpy, without dropout and without gradients."""
-    module = Scale()
-    [build] = engine_builders(NodeSettings(threads=1))
-    output = build(module, INPUTS)(INPUTS)
-    assert output.dtype == np.float32
-    assert np.allclose(output, module.linear(INPUTS["x"]).detach().numpy(), atol=1e-6)
-    assert not any(parameter.requires_grad for parameter in module.parameters())
+def settings(**changed: object) -> NodeSettings:
+    """Settings of one thread."""
+    return NodeSettings.model_validate({"threads": 1, **changed})
 
 
-def test_bfloat16_is_near_but_not_the_same() -> None:
-    """And still comes out as float32."""
-    module = Scale()
-    [exact] = engine_builders(NodeSettings(threads=1))
-    [rounded] = engine_builders(NodeSettings(threads=1, dtype="bfloat16"))
-    one, other = exact(module, INPUTS)(INPUTS), rounded(module, INPUTS)(INPUTS)
-    assert other.dtype == np.float32
-    assert np.allclose(one, other, atol=0.02)
-    assert not np.array_equal(one, other)
+def test_auto_allows_every_engine_and_dtype_of_a_cpu() -> None:
+    """The last one is that of the golden examples, whose error says most."""
+    assert kinds(settings()) == [
+        Kind("openvino", "bfloat16"),
+        Kind("openvino", "float32"),
+        Kind("torch", "bfloat16"),
+        Kind("torch", "float32"),
+    ]
 
 
-def test_each_device_has_a_builder() -> None:
+def test_auto_does_without_openvino_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An engine that was asked for by name is an error there."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert {kind.engine for kind in kinds(settings())} == {"torch"}
+
+
+def test_on_a_gpu_auto_is_torch() -> None:
+    """OpenVINO is for the CPU here."""
+    assert {kind.engine for kind in kinds(settings(devices="cuda:0"))} == {"torch"}
+
+
+def test_what_is_asked_for_is_the_only_kind() -> None:
+    """Nothing else is tried in its place."""
+    asked = settings(engine="openvino", dtype="float32")
+    assert kinds(asked) == [Kind("openvino", "float32")]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "bf16"), ("int8", "bf16")],
+)
+def test_the_tolerance_of_an_engine_is_that_of_its_numbers(dtype: str, expected: str) -> None:
+    """Artifacts state one for float32 and one for what is coarser."""
+    assert Kind("torch", dtype).tolerance == expected
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_each_device_has_a_builder(engine: str, artifact: Artifact) -> None:
     """In the order of MESH_DEVICES."""
-    assert len(engine_builders(NodeSettings(threads=1, devices="cpu, cpu"))) == 2
+    assert len(builders(Kind(engine, "float32"), settings(devices="cpu, cpu"), artifact)) == 2
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", ""])
 def test_a_device_that_torch_can_not_use_is_an_error_that_names_the_setting(device: str) -> None:
     """Before any model is built for it, and by one line."""
     with pytest.raises(DeviceMissing, match=f"^MESH_DEVICES: '{device}' can't be used: .+$"):
-        engine_builders(NodeSettings(threads=1, devices=f"cpu,{device}"))
+        prepare(settings(devices=f"cpu,{device}"))
+
+
+def test_torch_has_no_int8(artifact: Artifact) -> None:
+    """The error names the setting."""
+    with pytest.raises(EngineUnsuitable, match="MESH_DTYPE: the torch engine has no int8"):
+        builders(Kind("torch", "int8"), settings(), artifact)
+
+
+def test_openvino_runs_on_the_cpu_alone(artifact: Artifact) -> None:
+    """The error names the setting."""
+    with pytest.raises(EngineUnsuitable, match="MESH_DEVICES: the openvino engine"):
+        builders(Kind("openvino", "float32"), settings(devices="cuda:0"), artifact)
+
+
+def test_an_engine_that_is_not_installed_is_an_error(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the setting."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EngineUnsuitable, match="MESH_ENGINE: openvino is not installed"):
+        builders(Kind("openvino", "float32"), settings(), artifact)
 
 
 def test_the_threads_of_the_process_are_set() -> None:
-    """MESH_THREADS bounds what a forward takes of the machine."""
-    engine_builders(NodeSettings(threads=1))
+    """MESH_THREADS bounds what preprocessing and a forward take of the machine."""
+    prepare(settings())
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"), [("auto", "fp32"), ("float32", "fp32"), ("bfloat16", "bf16")]
-)
-def test_the_class_of_an_engine_is_that_of_its_numbers(dtype: str, expected: str) -> None:
-    """Artifacts state a tolerance for each."""
-    assert engine_class(NodeSettings.model_validate({"dtype": dtype})) == expected
+def test_one_thread_is_one_thread_of_a_cpu() -> None:
+    """A GPU's work is not the process's."""
+    assert is_on_one_thread(settings())
+    assert not is_on_one_thread(settings(threads=2))
+    assert not is_on_one_thread(settings(devices="cuda:0"))
+
+
+def test_choosing_an_engine_imports_no_runtime() -> None:
+    """A node on one of them must not pay for the other."""
+    program = (
+        "import sys; import mesh.loading; print({'torch', 'openvino'} & sys.modules.keys() or 'no')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "no"

@@ -15,11 +15,12 @@ from prometheus_client import CollectorRegistry
 from mesh.artifact import Artifact, ArtifactError
 from mesh.embedding import Modality
 from mesh.encoding import Raw
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
 from mesh.errors import TooLarge
 from mesh.loading import load_encoder
 from mesh.settings import InputLimits, NodeSettings
 from mesh.telemetry import NodeMetrics
+from mesh.torch_engine import torch_engine
 from services.audio_encoder.encoder import AudioEncoder
 from services.text_encoder.encoder import TextEncoder
 from services.vision_encoder.encoder import VisionEncoder

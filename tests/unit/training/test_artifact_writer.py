@@ -11,8 +11,9 @@ import torch
 
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.text_encoder.encoder import TextEncoder
 from services.text_encoder.preprocess import collate
 from tests.encoder_artifacts import BERT, published_bert, tiny_bert, write_tokenizer

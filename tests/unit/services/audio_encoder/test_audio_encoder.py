@@ -13,8 +13,9 @@ import safetensors.torch
 import torch
 
 from mesh.artifact import Artifact
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.audio_encoder.encoder import AudioEncoder
 from tests.media import sound, tone
 from tests.unit.services.audio_encoder.networks import MODELS, encode, network

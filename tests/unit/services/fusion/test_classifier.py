@@ -15,11 +15,12 @@ from prometheus_client import CollectorRegistry
 from mesh.artifact import Artifact, ArtifactError
 from mesh.classifying import Classifier, EncoderVersion, Example
 from mesh.embedding import Modality
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
 from mesh.errors import InvalidInput
 from mesh.loading import load_fusion
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
+from mesh.torch_engine import torch_engine
 from services.fusion.classifier import FusionClassifier
 from services.fusion.model import FUSIONS
 from tests.fusion_artifacts import DIMS, LABELS, fusion_artifact

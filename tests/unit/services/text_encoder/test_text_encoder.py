@@ -12,8 +12,9 @@ import safetensors.torch
 import torch
 
 from mesh.artifact import Artifact, ArtifactError, sha256
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.text_encoder.encoder import TextEncoder
 from tests.encoder_artifacts import write_tokenizer
 from tests.unit.services.text_encoder.networks import MODELS, encode, network

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from mesh.artifact import Artifact
-from mesh.engine import EngineBuilder, torch_engine
+from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
+from mesh.torch_engine import torch_engine
 from services.vision_encoder.encoder import VisionEncoder
 from services.vision_encoder.model import ARCHITECTURES
 from tests.encoder_artifacts import seeded

@@ -1,0 +1,61 @@
+"""How fast an encoder is, and from which size on larger batches don't make it faster.
+
+Both are measured on its own example, since they depend on network, engine and processor alike.
+Times are read from a clock: of the wall, or of the process's own work where several nodes that
+start together share the cores.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from mesh.encoding import Encoder
+
+# Seconds that a calibration may take; the batch that is running then is the last one.
+BUDGET: Final = 1.5
+# Each size runs so many times, and its best time counts: what else the machine does only adds.
+RUNS: Final = 3
+# A larger batch must save this share of the time per item, or it only makes others wait.
+GAIN: Final = 0.03
+# Seconds that a batch costs outside of the model: two changes of thread, and its answers.
+PER_BATCH: Final = 0.0003
+# The batch by which engines are compared.
+COMPARED: Final = 4
+
+
+Clock = Callable[[], float]
+
+
+def seconds_per_item(encoder: Encoder[Any], clock: Clock) -> float:
+    """In a batch of a few examples, once warm."""
+    return _measured([encoder.preprocess(encoder.example)] * COMPARED, encoder, clock)
+
+
+def best_batch_cost(encoder: Encoder[Any], clock: Clock) -> float:
+    """The smallest batch, in the unit of `Item.size`, whose items take nearly the least time."""
+    item = encoder.preprocess(encoder.example)
+    times = {
+        items: _measured([item] * items, encoder, clock) for items in _sizes(encoder, item.size)
+    }
+    enough = min(times.values()) * (1 + GAIN)
+    return float(item.size * min(items for items, seconds in times.items() if seconds <= enough))
+
+
+def _sizes(encoder: Encoder[Any], size: float) -> Iterator[int]:
+    """1, 2, 4, ... as far as the encoder's own limit and the time go."""
+    end, items = time.monotonic() + BUDGET, 1
+    while items == 1 or (items * size <= encoder.max_batch_size and time.monotonic() < end):
+        yield items
+        items *= 2
+
+
+def _measured(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> float:
+    """Seconds per item."""
+    encoder.forward(batch)  # What is made for a new size is made once.
+    return (min(_timed(batch, encoder, clock) for _ in range(RUNS)) + PER_BATCH) / len(batch)
+
+
+def _timed(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> float:
+    started = clock()
+    encoder.forward(batch)
+    return clock() - started

@@ -1,0 +1,136 @@
+"""Which engine, in which dtype, runs an artifact: the fastest whose outputs are right.
+
+What was measured is kept in the engine cache, so that only the first start on a machine takes the
+time for it.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+
+from mesh.artifact import Artifact
+from mesh.engine import EngineUnsuitable, Kind, kinds
+from mesh.engine_cache import EngineCache
+from mesh.golden import GoldenMismatch
+from mesh.settings import NodeSettings
+
+log = structlog.stdlib.get_logger(__name__)
+
+M = TypeVar("M")
+
+CHOICE: Final = "choice.json"
+# Float32 is taken unless another dtype saves this share of the time.
+WORTHWHILE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Trial(Generic[M]):
+    """A kind of engine that holds, the model that it runs, and its seconds per item."""
+
+    kind: Kind
+    model: M
+    seconds: float
+
+    @property
+    def rank(self) -> float:
+        """The least is the best."""
+        return self.seconds * (1 - WORTHWHILE if self.kind.dtype == "float32" else 1)
+
+
+def choose(
+    allowed: Sequence[Kind], load: Callable[[Kind], M], seconds: Callable[[M], float]
+) -> tuple[Kind, M]:
+    """The fastest of these kinds, and what `load` gives for it; `seconds` measures a model.
+
+    `load` raises EngineUnsuitable or GoldenMismatch for a kind that won't do; the last one's error
+    is raised where none will. A single kind isn't measured.
+    """
+    if len(allowed) == 1:
+        return first(allowed, load)
+    trials = (_measured(kind, model, seconds(model)) for kind, model in _holding(allowed, load))
+    best = min(trials, key=lambda trial: trial.rank)
+    return best.kind, best.model
+
+
+def first(allowed: Sequence[Kind], load: Callable[[Kind], M]) -> tuple[Kind, M]:
+    """The first of these kinds that will do, and what `load` gives for it; else as `choose`."""
+    return next(_holding(allowed, load))
+
+
+def _holding(allowed: Sequence[Kind], load: Callable[[Kind], M]) -> Iterator[tuple[Kind, M]]:
+    holds = False
+    for kind in allowed:
+        try:
+            model = load(kind)
+        except (EngineUnsuitable, GoldenMismatch) as error:
+            if kind == allowed[-1] and not holds:
+                raise
+            log.info("engine_ruled_out", **kind._asdict(), reason=str(error))
+        else:
+            holds = True
+            yield kind, model
+
+
+def _measured(kind: Kind, model: M, seconds: float) -> Trial[M]:
+    log.info("engine_measured", **kind._asdict(), milliseconds=round(1e3 * seconds, 3))
+    return Trial(kind, model, seconds)
+
+
+def known_choice(settings: NodeSettings, artifact: Artifact) -> Mapping[str, Any] | None:
+    """What an earlier start on this machine found, where the cache has it and it is allowed."""
+    folder = EngineCache.of(settings).read(_key(settings, artifact))
+    if folder is None:
+        return None
+    choice: dict[str, Any] = json.loads((folder / CHOICE).read_text())
+    return choice if Kind(choice["engine"], choice["dtype"]) in kinds(settings) else None
+
+
+def keep_choice(settings: NodeSettings, artifact: Artifact, choice: Mapping[str, Any]) -> None:
+    """Keep what was found for the next start."""
+    text = json.dumps(choice)
+    EngineCache.of(settings).write(
+        _key(settings, artifact), lambda folder: _write(folder / CHOICE, text)
+    )
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+def _key(settings: NodeSettings, artifact: Artifact) -> dict[str, Any]:
+    """All that decides which engine is the fastest, and which batch the best."""
+    return {
+        "version": artifact.version,
+        "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads"}),
+        "libraries": {name: _installed(name) for name in ("openvino", "torch")},
+        "processor": processor(),
+    }
+
+
+def _installed(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def processor() -> str:
+    """What kind of processor this is, with all that it can do, as a hash; and how many cores."""
+    try:
+        lines = set(Path("/proc/cpuinfo").read_text().splitlines())
+        told = sorted(
+            line for line in lines if line.startswith(("model name", "flags", "Features"))
+        )
+    except OSError:
+        told = [platform.machine(), platform.processor()]
+    return f"{hashlib.sha256(repr(told).encode()).hexdigest()[:16]} x {os.cpu_count()}"

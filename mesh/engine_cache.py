@@ -1,0 +1,106 @@
+"""What engines keep on disk from one start to the next: converted networks, and what was measured.
+
+    <MESH_ENGINE_CACHE>/<hash of the key>/    the files of one entry
+                                   seal.json  its key, and the files' SHA-256
+
+An entry is written as a whole or not at all. One that is damaged, or of another key, is no entry.
+Nothing here must be kept: without it a start takes longer.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import structlog
+
+from mesh.artifact import sha256
+from mesh.settings import NodeSettings
+
+log = structlog.stdlib.get_logger(__name__)
+
+Key = Mapping[str, Any]
+
+SEAL: Final = "seal.json"
+# Entries that nobody has read for so long, in seconds, are removed.
+KEPT: Final = 30 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCache:
+    """The folder MESH_ENGINE_CACHE, or None: then nothing is kept."""
+
+    folder: Path | None
+
+    @classmethod
+    def of(cls, settings: NodeSettings) -> Self:
+        """The cache that settings name."""
+        return cls(Path(settings.engine_cache) if settings.engine_cache else None)
+
+    def read(self, key: Key) -> Path | None:
+        """The folder of the key's entry, if there is a whole one."""
+        if self.folder is None:
+            return None
+        place = self.folder / _name(key)
+        try:
+            is_whole = json.loads((place / SEAL).read_text()) == _seal(place, key)
+        except (OSError, ValueError):
+            return None
+        with suppress(OSError):
+            os.utime(place / SEAL)
+        return place if is_whole else None
+
+    def write(self, key: Key, fill: Callable[[Path], None]) -> Path | None:
+        """Let `fill` write the key's entry into an empty folder, and keep it.
+
+        The entry's folder; None where nothing can be written, which is only logged.
+        """
+        if self.folder is None:
+            return None
+        part = self.folder / f"{_name(key)}.{os.getpid()}.part"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part.mkdir()
+            fill(part)
+            (part / SEAL).write_text(json.dumps(_seal(part, key)))
+            place = _put(part, self.folder / _name(key))
+            _forget_unread(self.folder)
+        except (OSError, RuntimeError) as error:  # The latter is openvino's, where a disk is full.
+            log.warning("engine_cache_not_written", folder=str(self.folder), reason=str(error))
+            return None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return place
+
+
+def _name(key: Key) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _seal(folder: Path, key: Key) -> dict[str, Any]:
+    names = sorted(file.name for file in folder.iterdir() if file.name != SEAL)
+    return {"key": dict(key), "files": {name: sha256(folder / name) for name in names}}
+
+
+def _put(part: Path, place: Path) -> Path:
+    """Move an entry to its place; whoever still reads an older one there goes on doing so."""
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        part.rename(place)
+    except OSError:
+        if not place.is_dir():  # Else another process was quicker, with the same entry.
+            raise
+    return place
+
+
+def _forget_unread(folder: Path) -> None:
+    for seal in folder.glob(f"*/{SEAL}"):
+        with suppress(OSError):
+            if seal.stat().st_mtime < time.time() - KEPT:
+                shutil.rmtree(seal.parent, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""The batch limit that a start measures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mesh.calibration import PER_BATCH, best_batch_cost, seconds_per_item
+from tests.fake_models import FakeEncoder, FakeItem
+
+# Of FakeEncoder's example.
+SIZE = len("example")
+
+
+@dataclass
+class Timed(FakeEncoder):
+    """Takes so many seconds for each batch and for each item, by a clock of its own."""
+
+    batch: float
+    item: float
+    crowded: int = 1000
+    now: float = 0.0
+    sizes: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def forward(self, items: Sequence[FakeItem]) -> npt.NDArray[np.float32]:
+        """Beyond `crowded` items each takes twice as long."""
+        self.sizes.append(len(items))
+        self.now += self.batch + len(items) * self.item * (1 + (len(items) > self.crowded))
+        return super().forward(items)
+
+    def clock(self) -> float:
+        """Its time."""
+        return self.now
+
+
+def limit(encoder: Timed) -> float:
+    """The batch that it is given, in items."""
+    return best_batch_cost(encoder, encoder.clock) / SIZE
+
+
+def test_where_batches_save_nothing_items_go_one_by_one() -> None:
+    """A larger batch would only make them wait for each other."""
+    assert limit(Timed(batch=0.0, item=1.0)) == 1
+
+
+def test_where_a_batch_costs_much_batches_are_as_large_as_they_may_be() -> None:
+    """The encoder's own limit is the end of it."""
+    encoder = Timed(batch=1.0, item=0.001)
+    assert limit(encoder) == 128
+    assert max(encoder.sizes) * SIZE <= encoder.max_batch_size
+
+
+def test_the_smallest_batch_that_is_nearly_the_best_is_taken() -> None:
+    """4 items take 1.025 each, more of them hardly less."""
+    assert limit(Timed(batch=0.1, item=1.0)) == 4
+
+
+def test_batches_end_where_they_get_slower() -> None:
+    """As where they leave a processor's cache."""
+    assert limit(Timed(batch=1.0, item=1.0, crowded=8)) == 8
+
+
+def test_the_limit_is_in_the_encoders_unit() -> None:
+    """Items times their size."""
+    encoder = Timed(batch=0.0, item=1.0)
+    assert best_batch_cost(encoder, encoder.clock) == SIZE
+
+
+def test_an_example_over_the_limit_is_measured_alone() -> None:
+    """It is its own batch when it is served, too."""
+    encoder = Timed(batch=1.0, item=1.0)
+    encoder.max_batch_size = 1.0
+    assert limit(encoder) == 1
+
+
+def test_the_time_of_an_item_is_that_in_a_small_batch() -> None:
+    """With its share of what a batch costs outside of the model."""
+    encoder = Timed(batch=1.0, item=2.0)
+    assert seconds_per_item(encoder, encoder.clock) == pytest.approx(2.25 + PER_BATCH / 4)

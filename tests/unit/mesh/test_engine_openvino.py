@@ -1,0 +1,188 @@
+"""The openvino engine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mesh import openvino_engine as module
+from mesh.artifact import Artifact
+from mesh.engine import Engine, EngineUnsuitable
+from mesh.engine_cache import EngineCache
+from mesh.openvino_engine import Setup, openvino_engine
+from tests import fake_artifacts
+
+INPUTS = {"x": torch.linspace(-1, 1, 24).reshape(1, 3, 8), "lengths": torch.tensor([3])}
+
+
+class Pooled(torch.nn.Module):
+    """A linear layer and the mean over each item's own steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(8, 4)
+        self.dropout = torch.nn.Dropout(0.9)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(items, steps, 8) and each one's steps -> (items, 4)."""
+        is_real = (torch.arange(x.shape[1]) < lengths[:, None])[:, :, None].float()
+        hidden: torch.Tensor = self.dropout(self.linear(x)) * is_real
+        return hidden.sum(1) / is_real.sum(1)
+
+
+class Recurrent(Pooled):
+    """A network with an LSTM in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.LSTM(8, 4)
+
+
+class Odd(Pooled):
+    """A network that can't be traced."""
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Raises."""
+        raise ValueError("not\ntoday")
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    """One thread of float32, with a cache."""
+    artifact = Artifact.open(fake_artifacts.write_encoder(tmp_path / "model" / "text"))
+    return Setup("float32", 1, artifact, EngineCache(tmp_path / "cache"))
+
+
+@pytest.fixture
+def network() -> Pooled:
+    """A network with random weights."""
+    torch.manual_seed(0)
+    return Pooled()
+
+
+def engine(network: torch.nn.Module, setup: Setup) -> Engine:
+    """The network at work."""
+    return openvino_engine(lambda: network, INPUTS, setup=setup)
+
+
+def never() -> torch.nn.Module:
+    """What must not be called."""
+    raise AssertionError("the network was made")
+
+
+def test_it_computes_what_the_network_computes_for_any_batch_and_length(
+    network: Pooled, setup: Setup
+) -> None:
+    """As float32, without dropout, and padding is no step."""
+    run = engine(network, setup)
+    inputs = {"x": torch.randn(5, 7, 8), "lengths": torch.tensor([7, 1, 3, 2, 7])}
+    with torch.inference_mode():
+        expected = network.eval()(**inputs).numpy()
+    output = run(inputs)
+    assert output.dtype == np.float32
+    assert output == pytest.approx(expected, abs=1e-6)
+    assert run.dim == 4
+
+
+def test_an_output_stays_as_it_is_when_the_next_is_computed(network: Pooled, setup: Setup) -> None:
+    """The engine's own memory is not given away."""
+    run = engine(network, setup)
+    first = run(INPUTS)
+    kept = first.copy()
+    run({"x": INPUTS["x"] + 1, "lengths": INPUTS["lengths"]})
+    assert np.array_equal(first, kept)
+
+
+def test_a_second_start_makes_no_network(network: Pooled, setup: Setup) -> None:
+    """The converted one is read from the cache."""
+    expected = engine(network, setup)(INPUTS)
+    assert np.array_equal(openvino_engine(never, INPUTS, setup=setup)(INPUTS), expected)
+
+
+def test_other_code_converts_anew(
+    network: Pooled, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights may mean something else in it."""
+    engine(network, setup)
+    monkeypatch.setattr(module, "sources_hash", lambda name: "other")
+    with pytest.raises(AssertionError, match="the network was made"):
+        openvino_engine(never, INPUTS, setup=setup)
+
+
+def test_without_a_cache_it_works_from_memory(network: Pooled, setup: Setup) -> None:
+    """Each start converts."""
+    bare = Setup("float32", 1, setup.artifact, EngineCache(None))
+    assert engine(network, bare)(INPUTS).shape == (1, 4)
+
+
+@pytest.mark.skipif(not module.has_bfloat16(), reason="this CPU has no bfloat16")
+def test_bfloat16_is_near_but_not_the_same(network: Pooled, setup: Setup) -> None:
+    """And still comes out as float32."""
+    half = Setup("bfloat16", 1, setup.artifact, setup.cache)
+    one, other = engine(network, setup)(INPUTS), engine(network, half)(INPUTS)
+    assert other.dtype == np.float32
+    assert np.allclose(one, other, atol=0.02)
+    assert not np.array_equal(one, other)
+
+
+def test_a_cpu_without_bfloat16_is_an_error(
+    network: Pooled, setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That names the setting."""
+    monkeypatch.setattr(module, "has_bfloat16", lambda: False)
+    with pytest.raises(EngineUnsuitable, match="MESH_DTYPE: this CPU has no bfloat16"):
+        engine(network, Setup("bfloat16", 1, setup.artifact, setup.cache))
+
+
+def test_a_dtype_that_it_does_not_have_is_an_error(network: Pooled, setup: Setup) -> None:
+    """That names the setting."""
+    with pytest.raises(EngineUnsuitable, match="MESH_DTYPE: the openvino engine has no float16"):
+        engine(network, Setup("float16", 1, setup.artifact, setup.cache))
+
+
+def test_recurrent_layers_are_refused(setup: Setup) -> None:
+    """They would read padding."""
+    with pytest.raises(EngineUnsuitable, match="recurrent layers"):
+        engine(Recurrent(), setup)
+
+
+def test_a_network_that_can_not_be_converted_is_named(setup: Setup) -> None:
+    """In one line."""
+    with pytest.raises(EngineUnsuitable, match=r"^openvino can't convert Odd: .*$"):
+        engine(Odd(), setup)
+
+
+def test_int8_needs_its_own_file(network: Pooled, setup: Setup) -> None:
+    """The error says which, and what makes it."""
+    quantized = Setup("int8", 1, setup.artifact, setup.cache)
+    with pytest.raises(EngineUnsuitable, match=r"int8/text\.xml; `training\.quantize` makes it"):
+        engine(network, quantized)
+
+
+def test_int8_of_another_artifact_is_refused(network: Pooled, setup: Setup) -> None:
+    """Its numbers are not this one's."""
+    model = module.convert(network, INPUTS)
+    file = module.quantized_file(setup.artifact.path)
+    file.parent.mkdir()
+    for version, holds in (("sha256:other", False), (setup.artifact.version, True)):
+        model.set_rt_info(version, "artifact")
+        module.save(model, file)
+        quantized = Setup("int8", 1, setup.artifact, setup.cache)
+        if holds:
+            assert openvino_engine(never, INPUTS, setup=quantized).dim == 4
+        else:
+            with pytest.raises(EngineUnsuitable, match="made of sha256:other"):
+                engine(network, quantized)
+
+
+def test_openvino_does_not_tell_its_makers_of_its_use() -> None:
+    """Its telemetry is not even imported."""
+    program = (
+        "import sys; from mesh.openvino_engine import core; core();"
+        "print(sys.modules['openvino_telemetry'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "None False"
