@@ -6,7 +6,7 @@ import os
 # than there are cores, that makes a forward pass take seconds (measured: 40 ms become 1400).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from services.native import cure_imports
+from services.native import cure_when_needed
 
 # Here, so that it comes before the first import of torchvision, torchaudio and transformers.
-cure_imports()
+cure_when_needed()

@@ -3,16 +3,19 @@
 Next to a CPU build of torch, pip may install torchvision and torchaudio as CUDA builds. Their
 libraries then miss CUDA's, and `import torchvision` (with it `transformers`) and `import
 torchaudio` fail, although we only use their Python parts. Where the libraries load, nothing is
-done here. `services/__init__.py` calls `cure_imports`, so it runs before any module of services.
+done here. `services/__init__.py` calls `cure_when_needed`, so it runs before any module of
+services. Nothing is done, nor torch imported, until one of the two is looked for.
 """
 
 import importlib.util
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
-import torch
+COMPANIONS: Final = ("torchvision", "torchaudio")
 
 # torchvision describes these two operators to torch.compile while it is imported, which needs
 # their schemas to exist. We never call them.
@@ -22,7 +25,24 @@ _TORCHVISION_SCHEMAS = (
 )
 
 # A library's definitions live only as long as the object that made them.
-_definitions: list[torch.library.Library] = []
+_definitions: list[Any] = []
+
+
+class _Cure(MetaPathFinder):
+    """Finds nothing; cures once, when one of COMPANIONS is looked for, and is gone then."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        """None: whoever comes next finds the module."""
+        if name in COMPANIONS and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            cure_imports()
+
+
+def cure_when_needed() -> None:
+    """Call `cure_imports` just before one of COMPANIONS is imported, by whomever."""
+    sys.meta_path.insert(0, _Cure())
 
 
 def cure_imports() -> None:
@@ -41,6 +61,8 @@ def _is_broken(package: str, pattern: str) -> bool:
 
 
 def _loads(library: Path) -> bool:
+    import torch
+
     try:
         torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
     except OSError:
@@ -49,6 +71,8 @@ def _loads(library: Path) -> bool:
 
 
 def _define_torchvision_schemas() -> None:
+    import torch
+
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in _TORCHVISION_SCHEMAS:
         library.define(schema)  # type: ignore[no-untyped-call]

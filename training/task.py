@@ -71,11 +71,15 @@ def load_trainable(folder: Path) -> tuple[Encoder[Any], nn.Module]:
     def engine(make: Callable[[], Any], example: Any) -> Any:
         del example
         networks.append(make())
-        return Engine(cast(Any, lambda inputs: inputs), networks[0].dim)
+        return Engine(cast(Any, _as_tensors), networks[0].dim)
 
     with artifact.blamed():
         encoder = ENCODERS[Modality(artifact.config["modality"])](artifact, engine, InputLimits())
     return encoder, networks[0].requires_grad_(True)
+
+
+def _as_tensors(inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: torch.as_tensor(value) for name, value in inputs.items()}
 
 
 def class_weights(classes: np.ndarray, count: int, balance: float) -> torch.Tensor:

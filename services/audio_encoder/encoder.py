@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,6 @@ from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
-from services.audio_encoder.model import ARCHITECTURES
-from services.audio_encoder.network import Network
 from services.audio_encoder.preprocess import (
     FRAMES_PER_SECOND,
     SAMPLE_RATE,
@@ -24,6 +22,9 @@ from services.audio_encoder.preprocess import (
     AudioPreprocessor,
     collate,
 )
+
+if TYPE_CHECKING:
+    from services.audio_encoder.network import Network
 
 # Two sounds of full length. Beyond that a CPU takes longer, and no less time per sound.
 MAX_BATCH_SECONDS: Final = 60.0
@@ -77,7 +78,10 @@ class AudioEncoder:
         return self._engine(collate(items))
 
 
-def _network(artifact: Artifact, preprocess: AudioConfig) -> Network:
+def _network(artifact: Artifact, preprocess: AudioConfig) -> "Network":
+    # Here, so that a node whose engine kept the network starts without its code.
+    from services.audio_encoder.model import ARCHITECTURES
+
     architecture = ARCHITECTURES[artifact.config["architecture"]]
     network = architecture.build(artifact.config["model"])
     base = architecture.read(artifact.base_weights()) if "base" in artifact.config else {}
@@ -86,7 +90,7 @@ def _network(artifact: Artifact, preprocess: AudioConfig) -> Network:
     return network
 
 
-def check_fits(network: Network, config: AudioConfig) -> None:
+def check_fits(network: "Network", config: AudioConfig) -> None:
     """Raises ValueError where the network can't take every spectrogram of preprocessing."""
     if config.mels != network.mels:
         raise ValueError(

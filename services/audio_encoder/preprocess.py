@@ -86,7 +86,8 @@ class AudioPreprocessor:
         log = mel.clamp_(min=LEAST_POWER).log10_()
         # The loudest may be a frame that sees the end and is left out.
         log = log.clamp_(min=log.max() - DYNAMIC_RANGE)[:, :frames]
-        return log.add_(4.0).div_(4.0)
+        scaled: torch.Tensor = log.add_(4.0).div_(4.0)
+        return scaled
 
     def _power(self, waveform: torch.Tensor) -> torch.Tensor:
         """(samples,) -> (bins, frames)."""

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from mesh.artifact import Artifact
 from mesh.classifying import EncoderVersion, Example
 from mesh.embedding import Modality
 from mesh.engine import Engine, EngineBuilder, Inputs
 from mesh.errors import InvalidInput
-from services.fusion.frame import Fusion
-from services.fusion.model import FUSIONS
+
+if TYPE_CHECKING:
+    from services.fusion.frame import Fusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,10 @@ class FusionClassifier:
                 raise InvalidInput(f"the {modality} embedding has numbers that aren't finite")
 
 
-def _head(artifact: Artifact) -> Fusion:
+def _head(artifact: Artifact) -> "Fusion":
+    # Here, so that a node whose engine kept the head starts without torch.
+    from services.fusion.model import FUSIONS
+
     config = artifact.config
     dims = [encoder["dim"] for encoder in config["encoders"].values()]
     shape = {"dims": dims, "classes": len(config["labels"]), **config["model"]}
@@ -86,8 +89,8 @@ def collate(examples: Sequence[Example], encoders: Mapping[Modality, EncoderVers
     ]
     present = [[modality in example for modality in encoders] for example in examples]
     return {
-        "embeddings": torch.from_numpy(np.stack(rows)),
-        "present": torch.tensor(present).float(),
+        "embeddings": np.stack(rows),
+        "present": np.array(present, np.float32),
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,10 @@ from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
-from services.text_encoder.model import ARCHITECTURES
-from services.text_encoder.network import Network
 from services.text_encoder.preprocess import TextConfig, TextItem, TextPreprocessor, collate
+
+if TYPE_CHECKING:
+    from services.text_encoder.network import Network
 
 EXAMPLE: Final = "What a lovely surprise, I am so happy to see you!"
 
@@ -62,8 +63,11 @@ class TextEncoder:
         return self._engine(collate(items))
 
 
-def _network(artifact: Artifact, preprocess: TextPreprocessor) -> Network:
+def _network(artifact: Artifact, preprocess: TextPreprocessor) -> "Network":
     """The artifact's network with its weights; without a base all of them are its own."""
+    # Here, so that a node whose engine kept the network starts without torch.
+    from services.text_encoder.model import ARCHITECTURES
+
     architecture = ARCHITECTURES[artifact.config["architecture"]]
     model = architecture.build(artifact.config["model"])
     base = architecture.read(artifact.base_weights()) if "base" in artifact.config else {}
@@ -72,7 +76,7 @@ def _network(artifact: Artifact, preprocess: TextPreprocessor) -> Network:
     return model
 
 
-def _check_fit(model: Network, preprocess: TextPreprocessor) -> None:
+def _check_fit(model: "Network", preprocess: TextPreprocessor) -> None:
     """Else a text that is long, or has a certain word in it, would fail its whole batch."""
     if model.positions is not None and preprocess.max_tokens > model.positions:
         raise ArtifactError(

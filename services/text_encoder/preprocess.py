@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from mesh.errors import InvalidInput, TooLarge
@@ -28,7 +28,7 @@ class TextConfig:
 class TextItem:
     """One text's token ids, int64 of shape (tokens,), special tokens included."""
 
-    ids: torch.Tensor
+    ids: npt.NDArray[np.int64]
     truncated: bool
 
     @property
@@ -63,10 +63,10 @@ class TextPreprocessor:
         if not text.strip():
             raise InvalidInput("the text holds nothing but white space")
         encoding = self.tokenizer.encode(unicodedata.normalize("NFC", text))
-        ids = np.array(encoding.ids)  # by way of numpy, which reads lists four times faster
+        ids = np.array(encoding.ids, np.int64)
         if not len(ids):
             raise InvalidInput("the text holds nothing that the model can read")
-        return TextItem(torch.from_numpy(ids), truncated=bool(encoding.overflowing))
+        return TextItem(ids, truncated=bool(encoding.overflowing))
 
 
 def _decode(raw: str | bytes) -> str:
@@ -77,11 +77,11 @@ def _decode(raw: str | bytes) -> str:
         raise InvalidInput(f"the text is not valid Unicode: {error.reason}") from error
 
 
-def collate(items: Sequence[TextItem]) -> dict[str, torch.Tensor]:
+def collate(items: Sequence[TextItem]) -> dict[str, npt.NDArray[np.int64]]:
     """The model's inputs for a batch: ids and attention mask, int64 of shape (items, tokens)."""
-    ids = torch.nn.utils.rnn.pad_sequence(
-        [item.ids for item in items], batch_first=True, padding_value=PAD_ID
-    )
-    lengths = torch.tensor([len(item.ids) for item in items])
-    mask = torch.arange(ids.shape[1]) < lengths[:, None]
-    return {"input_ids": ids, "attention_mask": mask.long()}
+    shape = len(items), max(len(item.ids) for item in items)
+    ids, mask = np.full(shape, PAD_ID, np.int64), np.zeros(shape, np.int64)
+    for row, item in enumerate(items):
+        ids[row, : len(item.ids)] = item.ids
+        mask[row, : len(item.ids)] = 1
+    return {"input_ids": ids, "attention_mask": mask}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
-from services.vision_encoder.model import ARCHITECTURES
-from services.vision_encoder.network import Network
 from services.vision_encoder.preprocess import ImageConfig, ImageItem, ImagePreprocessor
+
+if TYPE_CHECKING:
+    from services.vision_encoder.network import Network
 
 # Eight pictures of the usual size. Beyond that their feature maps leave a CPU's caches, and each
 # picture takes longer: twice as long at 32.
@@ -71,7 +72,10 @@ class VisionEncoder:
         return self._engine(self._preprocess.collate(items))
 
 
-def _network(artifact: Artifact, preprocess: ImagePreprocessor) -> Network:
+def _network(artifact: Artifact, preprocess: ImagePreprocessor) -> "Network":
+    # Here, so that a node whose engine kept the network starts without its code.
+    from services.vision_encoder.model import ARCHITECTURES
+
     architecture = ARCHITECTURES[artifact.config["architecture"]]
     network = architecture.build(artifact.config["model"])
     base = architecture.read(artifact.base_weights()) if "base" in artifact.config else {}
@@ -80,7 +84,7 @@ def _network(artifact: Artifact, preprocess: ImagePreprocessor) -> Network:
     return network
 
 
-def check_fits(network: Network, preprocess: ImagePreprocessor) -> None:
+def check_fits(network: "Network", preprocess: ImagePreprocessor) -> None:
     """Raises ValueError where the network can't take pictures of preprocessing's size."""
     size = preprocess.config.size
     if network.size not in (None, size):

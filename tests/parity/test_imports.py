@@ -20,6 +20,23 @@ def test_the_companions_of_torch_import_after_services() -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=100)
 
 
+NOT_NEEDED = {
+    "services.text_encoder.encoder": {"torch", "torchvision", "torchaudio", "transformers"},
+    "services.fusion.classifier": {"torch", "torchvision", "torchaudio", "transformers"},
+    "services.vision_encoder.encoder": {"torchvision", "torchaudio", "transformers"},
+    "services.audio_encoder.encoder": {"torchvision", "transformers"},
+}
+
+
+@pytest.mark.parametrize("module", NOT_NEEDED)
+def test_a_node_imports_only_what_it_serves_with(module: str) -> None:
+    """Each of these takes seconds of a core; torch is there where preprocessing stands on it."""
+    program = f"import sys, {module}, mesh.node, mesh.loading, mesh.openvino_engine as engine; "
+    program += "engine.openvino(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert not NOT_NEEDED[module] & set(done.stdout.decode().split())
+
+
 @pytest.mark.parametrize(("given", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_the_threads_of_torch_wait_asleep_unless_told_otherwise(
     given: str | None, found: str

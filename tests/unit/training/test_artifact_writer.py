@@ -15,7 +15,6 @@ from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
 from mesh.torch_engine import torch_engine
 from services.text_encoder.encoder import TextEncoder
-from services.text_encoder.preprocess import collate
 from tests.encoder_artifacts import BERT, published_bert, tiny_bert, write_tokenizer
 from tests.training_parts import rnn
 from training.artifacts import add_to_config, write_untrained, write_weights
@@ -75,7 +74,7 @@ def computed(folder: Path) -> tuple[torch.nn.Module, torch.Tensor]:
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.05 * torch.randn_like(weight))
-        return network, network.eval()(**collate([encoder.preprocess(TEXT)]))
+        return network, network.eval()(**encoder.forward([encoder.preprocess(TEXT)]))
 
 
 def test_without_a_base_all_weights_are_stored(tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ def test_an_artifact_from_a_local_base_computes_what_the_base_does(
     encoder, _ = load_trainable(folder)
 
     with torch.no_grad():
-        expected = tiny_bert()(**collate([encoder.preprocess(TEXT)]))
+        expected = tiny_bert()(**encoder.forward([encoder.preprocess(TEXT)]))
     torch.testing.assert_close(served(folder), expected, rtol=0, atol=2e-3)
 
 

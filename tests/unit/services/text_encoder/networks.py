@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from services.text_encoder.model import ARCHITECTURES
@@ -26,7 +27,8 @@ def network(architecture: str, **settings: Any) -> Network:
 
 def batch(*texts: list[int]) -> dict[str, torch.Tensor]:
     """The networks' inputs for texts of these token ids."""
-    return collate([TextItem(torch.tensor(ids), truncated=False) for ids in texts])
+    arrays = collate([TextItem(np.array(ids), truncated=False) for ids in texts])
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def encode(built: Network, *texts: list[int]) -> torch.Tensor:

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mesh.errors import InvalidInput, TooLarge
@@ -134,4 +134,4 @@ def test_a_batch_is_padded_to_its_longest_and_masked(preprocess: TextPreprocesso
 
     assert batch["input_ids"].tolist()[0] == [CLS, HAPPY, SEP, 0, 0, 0]
     assert batch["attention_mask"].sum(1).tolist() == [3, 6]
-    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+    assert {array.dtype for array in batch.values()} == {np.dtype(np.int64)}
