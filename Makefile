@@ -9,13 +9,16 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
+# For the oldest Python that images have, and for Linux; hashes are of every platform's files.
+LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes \
+	--no-header --annotation-style line --constraint constraints.txt --excludes requirements/left-out.txt
 PROTOC := -m grpc_tools.protoc --proto_path=proto proto/mesh/v1/*.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint coverage proto clean
+.PHONY: help up test test-deploy lint coverage proto lock clean
 
 help:  ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  with PORT=8000, PYTHON=python3.11, TORCH_INDEX=URL (where to take PyTorch from)"
 
 up: $(VENV)/.local  ## Start the whole mesh on http://127.0.0.1:$PORT, until Ctrl-C
@@ -23,6 +26,11 @@ up: $(VENV)/.local  ## Start the whole mesh on http://127.0.0.1:$PORT, until Ctr
 
 test: $(VENV)/.dev  ## Run every test that needs no container engine and no GPU
 	$(BIN)/python -m pytest
+
+test-deploy: $(VENV)/.deploy run/checkov/.made  ## Test images, compose and manifests; needs Docker with Compose
+	$(BIN)/hadolint Dockerfile tests/deploy/debian-prometheus/Dockerfile
+	$(BIN)/yamllint --strict docker-compose.yml deploy tests/deploy
+	$(BIN)/python -m pytest tests/deploy
 
 coverage: $(VENV)/.dev  ## Run the tests and show which branches they miss
 	$(BIN)/python -m coverage erase
@@ -44,6 +52,10 @@ lint: $(VENV)/.dev  ## Check style, types, boundaries and the contract
 proto: $(VENV)/.dev  ## Generate mesh/v1 from proto/
 	$(BIN)/python $(PROTOC) --python_out=. --pyi_out=. --grpc_python_out=.
 
+lock: $(VENV)/.deploy  ## Pin and hash what the images hold, from pyproject.toml and constraints.txt
+	$(LOCK) pyproject.toml --output-file requirements/gateway.txt
+	$(LOCK) --extra node pyproject.toml requirements/torch.in --output-file requirements/node.txt
+
 clean:  ## Remove the environment and what tools left behind
 	rm -rf $(VENV) run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
 
@@ -55,6 +67,16 @@ $(VENV)/.local: $(PINS) | $(VENV)/.torch
 $(VENV)/.dev: $(PINS) | $(VENV)/.torch
 	$(PIP) install -e '.[node,local,train,dev]' -c constraints.txt
 	@touch $@ $(VENV)/.local
+
+$(VENV)/.deploy: $(PINS) | $(VENV)/.dev
+	$(PIP) install -e '.[node,local,train,dev,deploy]' -c constraints.txt
+	@touch $@ $(VENV)/.dev $(VENV)/.local
+
+# It pins much of what it stands on, and so has an environment of its own.
+run/checkov/.made: requirements/checkov.txt | $(BIN)/pip
+	$(BIN)/python -m venv --without-pip run/checkov
+	$(PIP) --python run/checkov/bin/python install -r requirements/checkov.txt
+	@touch $@
 
 # By itself and first, so that no other package draws another build of it.
 $(VENV)/.torch: constraints.txt | $(BIN)/pip
