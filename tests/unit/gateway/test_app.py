@@ -319,6 +319,15 @@ def test_the_deadline_counts_from_arrival(web: Web) -> None:
     assert 2 < long - short < 8 - SETTINGS.timeout
 
 
+def test_what_is_known_is_answered_without_the_mesh(web: Web) -> None:
+    """The classifier recalls it, and is not asked to classify."""
+    web.classifier.known = {TEXT: "hi"}
+    assert web.say("hi").status_code == 200
+    assert not web.classifier.requests
+    assert web.say("ho").status_code == 200
+    assert len(web.classifier.requests) == 1
+
+
 def test_an_answer_past_its_deadline_is_504(web: Web) -> None:
     """The caller is not kept waiting for a mesh that is stuck."""
     assert web.say("wait 5", X_Request_Timeout="0.05").status_code == 504

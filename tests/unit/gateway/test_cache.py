@@ -64,6 +64,16 @@ async def test_a_result_comes_back_as_it_was_kept(cache: Cache) -> None:
     assert list(found.result.scores.probabilities) == ["anger", "joy", "neutral"]
 
 
+def test_the_preferred_heads_result_is_recalled(cache: Cache, store: FakeStore) -> None:
+    """Without a look-up; another head's, or none at all, is left to the look-up."""
+    result = Result(SCORES, frozenset())
+    assert cache.recall([], DIGESTS) is cache.recall([head("f1")], DIGESTS) is None
+    cache.keep_result(DIGESTS, result)
+    assert cache.recall([head("f1")], DIGESTS) == result
+    assert cache.recall([head("f2"), head("f1")], DIGESTS) is None
+    assert not store.looked_up
+
+
 async def test_another_version_never_sees_the_entry(cache: Cache) -> None:
     """An embedding of v1 is none for a head that wants v2."""
     cache.keep_embeddings(DIGESTS, {TEXT: embedding(TEXT, "v1")})
