@@ -35,7 +35,7 @@ COPY gateway gateway
 COPY mesh mesh
 COPY services services
 COPY models models
-COPY deploy/ready.py deploy/convert.py ./
+COPY deploy/ready.py ready.py
 RUN python -m compileall -q . && chmod -R a+rX .
 
 FROM ${PYTHON} AS base
@@ -61,31 +61,24 @@ COPY --from=code /app/mesh mesh
 COPY --from=code /app/gateway gateway
 USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=60s --start-interval=1s \
-    CMD ["python", "ready.py", "MESH_HTTP_PORT", "8000"]
+HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=300s --start-interval=2s \
+    CMD ["python", "-I", "-S", "ready.py", "MESH_HTTP_PORT", "8000"]
 CMD ["python", "-m", "gateway"]
 
-FROM base AS unconverted
+FROM base AS node
+LABEL org.opencontainers.image.title="sensemesh node" \
+      org.opencontainers.image.description="Any encoder of a mesh, or its fusion"
+# Where a volume may be mounted for what engines keep; it takes its owner from here.
+RUN install --directory --owner=10001 --group=10001 /cache
 COPY --from=node-packages /opt/venv /opt/venv
 COPY --from=code /app/models models
 COPY --from=code /app/ready.py ready.py
 COPY --from=code /app/cli cli
 COPY --from=code /app/mesh mesh
 COPY --from=code /app/services services
-ENV MESH_ENGINE_CACHE=/var/cache/sensemesh
-
-# No container has to convert the default model, which takes seconds and needs torch.
-FROM unconverted AS converted
-COPY --from=code /app/convert.py convert.py
-RUN python convert.py && chmod -R a+rX "$MESH_ENGINE_CACHE"
-
-FROM unconverted AS node
-LABEL org.opencontainers.image.title="sensemesh node" \
-      org.opencontainers.image.description="Any encoder of a mesh, or its fusion"
-COPY --from=converted /var/cache/sensemesh /var/cache/sensemesh
 USER 10001:10001
 EXPOSE 50051 9090
-HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=120s --start-interval=1s \
-    CMD ["python", "ready.py", "MESH_OPS_PORT", "9090"]
+HEALTHCHECK --interval=10s --timeout=5s --retries=3 --start-period=300s --start-interval=2s \
+    CMD ["python", "-I", "-S", "ready.py", "MESH_OPS_PORT", "9090"]
 # The command picks the service: python -m services.text_encoder, ...
 CMD ["python", "-c", "raise SystemExit('which one? python -m services.{text_encoder,vision_encoder,audio_encoder,fusion}')"]

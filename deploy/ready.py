@@ -1,23 +1,26 @@
 """A container's HEALTHCHECK: is its process ready? `ready.py VARIABLE DEFAULT` names the port.
 
-Ends with 0 where `/readyz` answers 200. The images hold no curl.
+Ends with 0 where `/readyz` answers 200. The images hold no curl, and Python's own HTTP client takes
+longer to import than all of this to run; it runs every few seconds in each container.
 """
 
-import http.client
 import os
+import socket
 import sys
 
 TIMEOUT = 4  # seconds; Docker's own is 5
+REQUEST = b"GET /readyz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+MOST = 2000  # bytes of an answer
 
 
 def main(variable: str, default: str) -> int:
     """The exit code; raises OSError where nothing listens on the port."""
     port = int(os.environ.get(variable) or default)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-    connection.request("GET", "/readyz")
-    response = connection.getresponse()
-    sys.stdout.write(f"{response.status} {response.read(500).decode(errors='replace')}\n")
-    return 0 if response.status == 200 else 1
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
+        connection.sendall(REQUEST)
+        answer = connection.makefile("rb").read(MOST).decode(errors="replace")
+    sys.stdout.write(answer)
+    return 0 if answer.split()[1:2] == ["200"] else 1
 
 
 if __name__ == "__main__":
