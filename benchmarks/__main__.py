@@ -1,0 +1,96 @@
+"""`python -m benchmarks`: run sections, keep their figures, show all that is known."""
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import click
+
+from benchmarks import charts
+from benchmarks.bench import Bench, Plan, commit
+from benchmarks.inputs import ROOT
+from benchmarks.load import require_generator
+from benchmarks.machine import BUSY, describe
+from benchmarks.processes import BenchError, adopt_orphans
+from benchmarks.publishing import publish
+from benchmarks.results import Results
+from benchmarks.sections import SECTIONS
+from benchmarks.table import markdown
+
+FOLDER: Final = ROOT / "run/bench"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("sections", nargs=-1, type=click.Choice(list(SECTIONS)))
+@click.option("--quick", is_flag=True, help="Minutes instead of hours; figures of its own.")
+@click.option("--runs", type=click.IntRange(min=1), help="Runs of each figure.  [default: 3]")
+@click.option("--resume", is_flag=True, help="Leave out sections that are measured already.")
+@click.option("--show", is_flag=True, help="Measure nothing, only show what is known.")
+@click.option("--publish", "into_docs", is_flag=True, help="Write docs/benchmarks.md's figures.")
+def main(
+    sections: Sequence[str],
+    quick: bool,
+    runs: int | None,
+    resume: bool,
+    show: bool,
+    into_docs: bool,
+) -> None:
+    """Measure SECTIONS, or all, and add them to what is known of others.
+
+    Figures are kept in run/bench/results.json, those of --quick in quick.json beside it.
+    """
+    results = Results(FOLDER / ("quick.json" if quick else "results.json"))
+    failed = (
+        [] if show else _measure(_chosen(sections, results, resume), Plan.of(quick, runs), results)
+    )
+    text = markdown(results)
+    click.echo(text)
+    drawn = charts.draw(results, ROOT / "docs" if into_docs else FOLDER)
+    click.echo(f"Charts: {', '.join(map(str, drawn))}")
+    if into_docs:
+        publish(text, ROOT / "docs/benchmarks.md")
+    sys.exit(f"Not measured: {', '.join(failed)}" if failed else 0)
+
+
+def _chosen(sections: Sequence[str], results: Results, resume: bool) -> list[str]:
+    chosen = sections or list(SECTIONS)
+    done = {name for name, section in results.sections.items() if "seconds" in section.facts}
+    return [name for name in chosen if not (resume and name in done)]
+
+
+def _measure(names: Sequence[str], plan: Plan, results: Results) -> list[str]:
+    """Run sections one after the other; those that failed, which does not stop the others."""
+    try:
+        require_generator()
+    except BenchError as error:
+        raise click.ClickException(str(error)) from None
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, _stop)  # Else what was started would not be ended.
+    return [name for name in names if not _run(name, plan, results)]
+
+
+def _run(name: str, plan: Plan, results: Results) -> bool:
+    machine = describe() | {"commit": commit()}
+    if machine["load before"] > BUSY:
+        click.echo(f"The machine is busy (load {machine['load before']}): don't trust the figures.")
+    click.echo(f"{name} ...")
+    record = results.begin(name, machine, plan.plain())
+    start = time.monotonic()
+    try:
+        SECTIONS[name](Bench(plan, FOLDER, results, record, click.echo))
+    except BenchError as error:
+        record.fact("failed", str(error))
+        click.echo(f"{name} failed: {error}", err=True)
+        return False
+    record.fact("seconds", round(time.monotonic() - start))
+    return True
+
+
+def _stop(*_: object) -> NoReturn:
+    sys.exit(143)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

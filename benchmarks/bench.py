@@ -1,0 +1,129 @@
+"""What every section of a benchmark is given: how long, where, and with what."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self
+
+from benchmarks.bodies import EVERYTHING, MULTIPART, Bodies, Form, write_bodies
+from benchmarks.inputs import ROOT
+from benchmarks.processes import BenchError, Command, last_words, running
+from benchmarks.results import Recorder, Results
+
+# As a mesh's nodes raise them: else the arithmetic of batches maps and unmaps memory all the time.
+MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
+# Connections of the bars, and those that keep a server busy for sure.
+CONNECTIONS: Final = 16
+MANY_CONNECTIONS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured: `runs` of each figure, of `seconds` after a warm-up of `warm`.
+
+    `requests` are those after which memory is weighed, a tenth of them cancelled; `batches` are the
+    sizes that are compared, `ways` those that the ceiling is looked for with.
+    """
+
+    quick: bool
+    runs: int
+    seconds: float
+    warm: float
+    requests: int
+    batches: tuple[int, ...]
+    ways: tuple[int, ...]
+
+    @classmethod
+    def of(cls, quick: bool, runs: int | None) -> Self:
+        """The whole thing, or one that takes minutes and only shows that all works."""
+        if quick:
+            return cls(True, runs or 1, 2, 1, 2_000, (1, 4), (1, 4))
+        return cls(False, runs or 3, 5, 2, 100_000, (1, 2, 4, 8, 16, 32), (1, 4, 8, 16))
+
+    def plain(self) -> dict[str, Any]:
+        """For the results' file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The fastest way to do the complete work: engine, dtype, processes, their threads, batch."""
+
+    engine: str
+    dtype: str
+    processes: int
+    threads: int
+    batch: int
+
+
+@dataclass
+class Bench:
+    """One section's surroundings."""
+
+    plan: Plan
+    folder: Path
+    results: Results
+    record: Recorder
+    say: Callable[[str], None]
+
+    def bodies(self, mix: str = EVERYTHING, form: Form = MULTIPART) -> Bodies:
+        """Bodies of a mix, on disk."""
+        return write_bodies(self.folder / "bodies", mix, form)
+
+    def add(self, name: str, unit: str, value: float) -> None:
+        """Record one value and show it."""
+        self.record.add(name, unit, value)
+        self.say(f"  {name}: {value:.4g} {unit}")
+
+    def leave_out(self, name: str, error: BenchError) -> None:
+        """Record why something was not measured."""
+        self.record.fact(f"left out: {name}", str(error))
+        self.say(f"  {name} left out: {error}")
+
+    def program(self, name: str, *arguments: str) -> dict[str, Any]:
+        """What a program of this package prints as JSON; BenchError where it fails."""
+        argv = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+        log = self.folder / f"logs/{name}.log"
+        with running(Command(argv, log, MALLOC)) as process:
+            code = process.wait()
+        last = last_words(log).rpartition("\n")[2]
+        if code != 0 or not last.startswith("{"):
+            raise BenchError(last or f"{name} ended with {code}")
+        found: dict[str, Any] = json.loads(last)
+        return found
+
+    def ceiling(self, best: Best, seconds: float) -> Mapping[str, float]:
+        """The rate and the median time of a batch of the complete work in one way."""
+        layout = map(str, (best.processes, best.threads, best.batch, seconds))
+        (found,) = self.program("ceiling", best.engine, best.dtype, *layout).values()
+        return dict(found)
+
+    @cached_property
+    def best(self) -> Best:
+        """What the section `ceiling` found fastest; BenchError where it was not run."""
+        return Best(**self._known("best"))
+
+    @cached_property
+    def quickest(self) -> Best:
+        """What it found to answer one request soonest."""
+        return Best(**self._known("quickest"))
+
+    def _known(self, name: str) -> dict[str, Any]:
+        found = self.results.fact("ceiling", name)
+        if not found:
+            raise BenchError("the section ceiling has to run first")
+        return dict(found)
+
+
+def commit() -> str:
+    """What is measured, by git; empty without it."""
+    argv = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,203 @@
+"""Load by wrk, the generator, with benchmarks/load.lua, and what it found out.
+
+Closed loop: each connection sends its next request when the last is answered. Open loop: requests
+are due at even intervals, whether or not answers come; there are so many connections that one is
+always free, and latency counts from when a request was due.
+"""
+
+import itertools
+import json
+import math
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.bodies import Bodies
+from benchmarks.processes import BenchError
+
+SCRIPT: Final = Path(__file__).with_name("load.lua")
+# Seconds after which an answer is given up.
+PATIENCE: Final = 60
+# Connections of an open loop. At 100 requests a second one comes free late only when answers take
+# over five seconds.
+OPEN_CONNECTIONS: Final = 512
+OK: Final = 200
+REFUSED: Final = 429
+# Numbers of requests, by which fresh inputs are told apart; each run takes the next million.
+_starts = itertools.count(secrets.randbelow(1000) * 1_000_000 + 1_000_000, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where bodies are sent, and which."""
+
+    url: str
+    bodies: Bodies
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Closed loop. `fresh` is the share of inputs that no request had before.
+
+    It may be given for each input of a body, in their order.
+    """
+
+    connections: int
+    seconds: float
+    fresh: float | tuple[float, ...] = 1.0
+
+    def shares(self, inputs: int) -> tuple[float, ...]:
+        """For each of so many inputs."""
+        return self.fresh if isinstance(self.fresh, tuple) else (self.fresh,) * inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open loop of `rate` requests a second, all inputs fresh."""
+
+    rate: float
+    seconds: float
+    connections = OPEN_CONNECTIONS
+
+    def shares(self, inputs: int) -> tuple[float, ...]:
+        """For each of so many inputs."""
+        return (1.0,) * inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a closed loop found: answers, and how many a second; latency in seconds.
+
+    `cpu` is what the generator took, in cores: 0.1 is a tenth of one.
+    """
+
+    requests: int
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of an open loop, times in seconds; it was sent `late` after it was due."""
+
+    status: int
+    latency: float
+    late: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """All answers of an open loop."""
+
+    answers: Sequence[Answer]
+    seconds: float
+    cpu: float
+
+    def latencies(self, *statuses: int) -> list[float]:
+        """Of the answers with such a status, or of all, in rising order."""
+        return sorted(a.latency for a in self.answers if not statuses or a.status in statuses)
+
+    def rate(self, *statuses: int) -> float:
+        """Answers a second with such a status, or all."""
+        return len(self.latencies(*statuses)) / self.seconds
+
+    @property
+    def late(self) -> float:
+        """The 99th percentile of how late the generator was, in seconds."""
+        return percentile(sorted(answer.late for answer in self.answers), 0.99)
+
+
+def require_generator() -> None:
+    """BenchError where wrk is not installed."""
+    if shutil.which("wrk") is None:
+        raise BenchError("wrk, which makes the load, is not installed: apt install wrk")
+
+
+def closed_loop(target: Target, load: Closed) -> Outcome:
+    """Send for some time; BenchError where any answer is not 2xx, or none came.
+
+    Answers are counted from when every connection has had one until the last, so that a slow server
+    does not lose what is on its way at the end. Where all inputs repeat, servers are too fast for
+    that to matter, and for the script to look at each answer.
+    """
+    skip = load.connections if load.fresh else 0
+    found, cpu = _wrk(target, load, {"rate": "0", "skip": str(skip)})
+    if found["refused"] or found["lost"] or not found["requests"]:
+        raise BenchError(f"{target.url}: not all requests were answered: {found}")
+    return Outcome(found["requests"], _rate(found, skip), found["p50"], found["p99"], cpu)
+
+
+def _rate(found: dict[str, Any], skip: int) -> float:
+    counted = int(found["requests"]) - skip
+    if counted > 0 and found["busy"] > 0:
+        return counted / float(found["busy"])
+    return float(found["requests"] / found["seconds"])
+
+
+def open_loop(target: Target, load: Open) -> Answers:
+    """Send for some time; BenchError where connections broke or a tenth was not answered."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "answers.txt"
+        found, cpu = _wrk(target, load, {"rate": f"{load.rate:.3f}", "log": str(log)})
+        answers = parse_answers(log.read_text())
+    if found["lost"] or len(answers) < 0.9 * load.rate * load.seconds - OPEN_CONNECTIONS / 8:
+        raise BenchError(f"{target.url}: {len(answers)} answers at {load.rate:.0f}/s: {found}")
+    return Answers(answers, found["seconds"], cpu)
+
+
+def parse_answers(text: str) -> list[Answer]:
+    """The lines that benchmarks/load.lua writes."""
+    rows = (line.split() for line in text.splitlines())
+    return [Answer(int(status), float(latency), float(late)) for status, latency, late in rows]
+
+
+def _wrk(target: Target, load: Closed | Open, how: dict[str, str]) -> tuple[dict[str, Any], float]:
+    """What the script's last line says, and the generator's CPU in cores."""
+    shares = load.shares(target.bodies.inputs)
+    given = {
+        "bodies": target.bodies.listing,
+        "words": target.bodies.words,
+        "type": target.bodies.content_type,
+        "start": next(_starts),
+        "fresh": ",".join(f"{share:g}" for share in shares),
+        **how,
+    }
+    options = [
+        "-t1",
+        f"-c{load.connections}",
+        f"-d{math.ceil(load.seconds)}",
+        f"--timeout={PATIENCE}",
+    ]
+    argv = ["wrk", *options, f"-s{SCRIPT}", target.url, "--"]
+    argv += [f"{key}={value}" for key, value in given.items()]
+    before, start = os.times(), time.monotonic()
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    seconds, after = time.monotonic() - start, os.times()
+    used = after.children_user + after.children_system
+    used -= before.children_user + before.children_system
+    return parse_summary(done.stdout, done.stderr), used / seconds
+
+
+def parse_summary(output: str, errors: str) -> dict[str, Any]:
+    """The JSON line with which benchmarks/load.lua ends; BenchError where there is none."""
+    last = output.rstrip().rpartition("\n")[2]
+    if not last.startswith("{"):
+        raise BenchError(f"wrk failed: {(errors or output).strip()}")
+    found: dict[str, Any] = json.loads(last)
+    return found
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value that so large a share of the ordered values does not exceed; NaN of none."""
+    if not ordered:
+        return math.nan
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,0 +1,53 @@
+"""A Mosec server, with a model: `python server.py --port PORT`.
+
+By its documentation alone, one worker that takes one request at a time. With BENCH_ENGINE and
+BENCH_DTYPE set it is tuned: that engine, a worker on each core, and dynamic batches.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from mosec import Server, Worker
+from mosec.mixin import MsgpackMixin
+
+from benchmarks.model import Model
+from benchmarks.setup import Setup
+
+ENGINE = os.environ.get("BENCH_ENGINE")
+
+
+class Classifier(MsgpackMixin, Worker):
+    """The class of one request at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model.load(Setup())
+
+    def forward(self, data: dict[str, Any]) -> dict[str, str]:
+        """One request, one answer."""
+        return {"prediction": self.model.predict([data])[0]}
+
+
+class TunedClassifier(MsgpackMixin, Worker):
+    """The classes of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model.load(Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1))
+
+    def forward(self, data: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+        """A batch of requests, as many answers."""
+        return [{"prediction": label} for label in self.model.predict(data)]
+
+
+if __name__ == "__main__":
+    server = Server()
+    if ENGINE:
+        batch = int(os.environ["BENCH_BATCH"])
+        server.append_worker(
+            TunedClassifier, num=os.cpu_count() or 1, max_batch_size=batch, max_wait_time=10
+        )
+    else:
+        server.append_worker(Classifier)
+    server.run()

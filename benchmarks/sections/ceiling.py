@@ -1,0 +1,44 @@
+"""Ceiling: which engine, batch and layout does the complete work fastest, without any server."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from benchmarks.bench import Bench, Best
+from benchmarks.processes import BenchError
+from benchmarks.setup import Setup, setups
+
+
+def run(bench: Bench) -> None:
+    """Try every way once, for the others to be measured beside the best one."""
+    rates: dict[Best, float] = {}
+    times: dict[Best, float] = {}
+    for setup in setups():
+        try:
+            for way, found in _ways(bench, setup):
+                bench.add(_name(way), "requests/s", found["rate"])
+                rates[way] = found["rate"]
+                if way.batch == way.processes == 1:
+                    times[way] = found["median"]
+        except BenchError as error:
+            bench.leave_out(setup.name, error)
+    if not rates:
+        raise BenchError("no engine can do the work")
+    bench.record.fact("best", asdict(max(rates, key=rates.__getitem__)))
+    bench.record.fact("quickest", asdict(min(times, key=times.__getitem__)))
+
+
+def _ways(bench: Bench, setup: Setup) -> Iterator[tuple[Best, dict[str, float]]]:
+    """One process with all cores, and one on each core, with every batch."""
+    cores = len(os.sched_getaffinity(0))
+    sizes = ",".join(map(str, bench.plan.ways))
+    for processes, threads in sorted({(1, cores), (cores, 1)}):
+        layout = [str(processes), str(threads), sizes, str(bench.plan.seconds / 2)]
+        found = bench.program("ceiling", setup.engine, setup.dtype, *layout)
+        for size, figures in found.items():
+            yield Best(setup.engine, setup.dtype, processes, threads, int(size)), figures
+
+
+def _name(way: Best) -> str:
+    layout = f"{way.processes} x {way.threads} threads"
+    return f"{way.engine} {way.dtype}, {layout}, batch {way.batch}"

@@ -1,0 +1,68 @@
+"""Mixes: what is cached, which modalities are sent, and long inputs among short ones."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from benchmarks.bench import CONNECTIONS, Bench
+from benchmarks.bodies import EVERYTHING, MIXES
+from benchmarks.contenders import answers
+from benchmarks.load import Closed, Target, closed_loop
+from benchmarks.mesh_process import Mesh, mesh
+from benchmarks.processes import Command, running, wait_until
+from benchmarks.sections.peers import half_repeating
+from cli.machine import free_ports
+
+CONSTANT: str = "constant answer"
+BARE: str = "constant answer without Flask"
+LIGHT: str = "light"
+# Of the usual seconds: these figures have no bar.
+SHARE: float = 0.6
+
+
+def run(bench: Bench) -> None:
+    """All mixes in turn, in every round, by one mesh that serves throughout."""
+    with (
+        constant_gateway(bench) as constant,
+        mesh(bench.folder / "logs/mesh") as ours,
+        ours.whole_answers(),
+    ):
+        for _ in range(bench.plan.runs):
+            _measure_cached(bench, ours, constant)
+            for mix in MIXES:
+                if mix not in (EVERYTHING, LIGHT):
+                    _measure_mix(bench, ours, mix)
+
+
+def _measure_mix(bench: Bench, ours: Mesh, mix: str) -> None:
+    load = Closed(CONNECTIONS, SHARE * bench.plan.seconds)
+    found = closed_loop(Target(ours.predict, bench.bodies(mix)), load)
+    bench.add(mix, "requests/s", found.rate)
+    bench.add(f"{mix}: p99", "ms", 1000 * found.p99)
+
+
+def _measure_cached(bench: Bench, ours: Mesh, constant: str) -> None:
+    target, seconds = Target(ours.predict, bench.bodies()), bench.plan.seconds
+    nothing = closed_loop(target, Closed(CONNECTIONS, seconds))
+    bench.add("nothing cached", "requests/s", nothing.rate)
+    bench.add("half cached", "requests/s", half_repeating(target, seconds).rate)
+    places = {"all cached": ours.predict, CONSTANT: f"{constant}/predict", BARE: f"{constant}/bare"}
+    for name, url in places.items():
+        again = Target(url, target.bodies)
+        closed_loop(again, Closed(CONNECTIONS, bench.plan.warm, fresh=0))
+        found = closed_loop(again, Closed(CONNECTIONS, seconds, fresh=0))
+        bench.add(name, "requests/s", found.rate)
+        bench.add(f"{name}: the generator's CPU", "cores", found.cpu)
+
+
+@contextlib.contextmanager
+def constant_gateway(bench: Bench) -> Iterator[str]:
+    """Run benchmarks.constant_gateway while the block lasts; its URL."""
+    (port,) = free_ports(1)
+    log = bench.folder / "logs/constant.log"
+    env = {"MESH_HTTP_PORT": str(port), "MESH_DRAIN_DELAY": "0"}
+    argv = [sys.executable, "-m", "benchmarks.constant_gateway"]
+    url = f"http://127.0.0.1:{port}"
+    with running(Command(argv, log, env)) as process:
+        wait_until(process, log, 60, lambda: answers(url))
+        yield url

@@ -1,0 +1,74 @@
+"""Peers: the mesh beside other servers of the same model, and beside the ceiling."""
+
+from benchmarks.bench import CONNECTIONS, Bench
+from benchmarks.contenders import (
+    MESH,
+    Contender,
+    Serving,
+    classes,
+    documented,
+    require_same,
+    the_mesh,
+    tuned,
+)
+from benchmarks.load import Closed, Outcome, Target, closed_loop
+from benchmarks.peers import TUNED
+from benchmarks.processes import BenchError
+
+HALF: tuple[str, ...] = (MESH, *(peer.name for peer in TUNED))
+
+
+def run(bench: Bench) -> None:
+    """Start each in turn, ask it in the same ways, end it; all of them in every round."""
+    best = bench.best
+    contenders = [
+        the_mesh(bench.folder, lambda engines: bench.record.fact("engines", engines)),
+        *tuned(bench.folder, best.engine, best.dtype, best.batch),
+        *documented(bench.folder),
+    ]
+    expected: list[str] = []
+    for _ in range(bench.plan.runs):
+        _measure_ceiling(bench)
+        for contender in list(contenders):
+            try:
+                _measure(bench, contender, expected)
+            except BenchError as error:
+                bench.leave_out(contender.name, error)
+                contenders.remove(contender)
+
+
+def _measure_ceiling(bench: Bench) -> None:
+    found = bench.ceiling(bench.best, bench.plan.seconds)
+    bench.add("ceiling: throughput", "requests/s", found["rate"])
+    found = bench.ceiling(bench.quickest, bench.plan.seconds / 2)
+    bench.add("ceiling: one client", "ms", 1000 * found["median"])
+
+
+def _measure(bench: Bench, contender: Contender, expected: list[str]) -> None:
+    """All figures of one server. Its answers have to be those of the first, which is the mesh."""
+    bench.say(f" {contender.name}")
+    with contender.start() as serving:
+        bodies = bench.bodies(form=contender.form)
+        found = classes(serving.url, bodies)
+        expected[:] = expected or found
+        require_same(found, expected)
+        _ask(bench, contender.name, serving, Target(serving.url, bodies))
+
+
+def _ask(bench: Bench, name: str, serving: Serving, target: Target) -> None:
+    plan = bench.plan
+    closed_loop(target, Closed(CONNECTIONS, plan.warm))
+    busy = closed_loop(target, Closed(CONNECTIONS, plan.seconds))
+    bench.add(f"{name}: throughput", "requests/s", busy.rate)
+    bench.add(f"{name}: the generator's CPU", "cores", busy.cpu)
+    alone = closed_loop(target, Closed(1, plan.seconds / 2))
+    bench.add(f"{name}: one client", "ms", 1000 * alone.p50)
+    if name in HALF:
+        bench.add(f"{name}: half repeats", "requests/s", half_repeating(target, plan.seconds).rate)
+    bench.add(f"{name}: memory", "MiB", serving.memory())
+
+
+def half_repeating(target: Target, seconds: float) -> Outcome:
+    """Half of the inputs are fresh; those that repeat have been sent before."""
+    closed_loop(target, Closed(CONNECTIONS, seconds / 4, fresh=0))
+    return closed_loop(target, Closed(CONNECTIONS, seconds, fresh=0.5))

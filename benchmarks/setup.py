@@ -1,0 +1,42 @@
+"""What an engine can be told, without importing one.
+
+Memory that several processes share counts in parts: torch in the process that measures would make
+all others lighter.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, get_args
+
+from mesh.settings import NodeSettings
+
+# Not a choice of its own, and what torch computes on a CPU at the pace of float32.
+LEFT_OUT: Final = ("auto", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """An engine, its dtype, and the threads of one process."""
+
+    engine: str = "torch"
+    dtype: str = "float32"
+    threads: int = 0
+
+    @property
+    def name(self) -> str:
+        """As people and tables have it."""
+        return f"{self.engine} {self.dtype}"
+
+    @property
+    def settings(self) -> NodeSettings:
+        """As a node would have them."""
+        return NodeSettings.model_validate(
+            {"engine": self.engine, "dtype": self.dtype, "threads": self.threads}
+        )
+
+
+def setups() -> list[Setup]:
+    """Every engine with every dtype that a processor may be good at. Some may not be had here."""
+    choices = (get_args(NodeSettings.model_fields[name].annotation) for name in ("engine", "dtype"))
+    named = ([choice for choice in choice if choice not in LEFT_OUT] for choice in choices)
+    return [Setup(engine, dtype) for engine, dtype in product(*named)]
