@@ -5,7 +5,7 @@ import importlib
 import click
 
 # Each is the command of the same name in the module of the same name.
-SUBCOMMANDS = ("data", "train", "evaluate", "up", "predict")
+SUBCOMMANDS = ("data", "train", "evaluate", "verify", "up", "predict")
 
 
 class LazyGroup(click.Group):
