@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.deploy.stack import PROJECT, SERVICES, Stack, run
-from tests.e2e.asking import answered, predict, statuses
+from tests.e2e.asking import answered, everything, predict, statuses
 from tests.e2e.inputs import AUDIO, IMAGE, TEXT, new_number
 from tests.media import encoded
 
@@ -43,10 +43,14 @@ def test_the_samples_are_classified_and_then_known(stack: Stack) -> None:
 
 def test_a_new_gateway_finds_what_redis_keeps(stack: Stack) -> None:
     """Its own memory is empty after a restart."""
-    answered(predict(stack.url, SAMPLES))
+    # Several, for on a busy machine a look-up may be given up after 20 ms.
+    sent = [everything() for _ in range(8)]
+    for fields in sent:
+        answered(predict(stack.url, fields))
     stack.compose("restart", "gateway")
     stack.up()
-    assert statuses(answered(predict(stack.url, SAMPLES))) == dict.fromkeys(MODALITIES, "cached")
+    found = [statuses(answered(predict(stack.url, fields))) for fields in sent]
+    assert dict.fromkeys(MODALITIES, "cached") in found
 
 
 def test_a_picture_of_15_megabytes_is_classified(stack: Stack) -> None:
