@@ -15,7 +15,7 @@ LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform lin
 PROTOC := -m grpc_tools.protoc --proto_path=proto proto/mesh/v1/*.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-deploy lint coverage proto lock clean
+.PHONY: help up test test-deploy bench lint coverage proto lock clean
 
 help:  ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ coverage: $(VENV)/.dev  ## Run the tests and show which branches they miss
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
+
+bench: $(VENV)/.bench  ## Measure the mesh beside its ceiling and other servers; needs wrk
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(SECTIONS)
 
 lint: $(VENV)/.dev  ## Check style, types, boundaries and the contract
 	$(BIN)/ruff check .
@@ -66,6 +69,10 @@ $(VENV)/.local: $(PINS) | $(VENV)/.torch
 
 $(VENV)/.dev: $(PINS) | $(VENV)/.torch
 	$(PIP) install -e '.[node,local,train,dev]' -c constraints.txt
+	@touch $@ $(VENV)/.local
+
+$(VENV)/.bench: $(PINS) | $(VENV)/.torch
+	$(PIP) install -e '.[node,local,bench]' -c constraints.txt
 	@touch $@ $(VENV)/.local
 
 $(VENV)/.deploy: $(PINS) | $(VENV)/.dev

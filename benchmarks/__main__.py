@@ -20,44 +20,53 @@ from benchmarks.sections import SECTIONS
 from benchmarks.table import markdown
 
 FOLDER: Final = ROOT / "run/bench"
+PAGE: Final = ROOT / "docs/benchmarks.md"
+CHARTS: Final = ROOT / "docs/benchmarks"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("sections", nargs=-1, type=click.Choice(list(SECTIONS)))
-@click.option("--quick", is_flag=True, help="Minutes instead of hours; figures of its own.")
+@click.option("--quick", is_flag=True, help="Only to see that all works; figures of its own.")
 @click.option("--runs", type=click.IntRange(min=1), help="Runs of each figure.  [default: 3]")
-@click.option("--resume", is_flag=True, help="Leave out sections that are measured already.")
+@click.option("--anew", is_flag=True, help="Also what an interrupted run has measured already.")
 @click.option("--show", is_flag=True, help="Measure nothing, only show what is known.")
 @click.option("--publish", "into_docs", is_flag=True, help="Write docs/benchmarks.md's figures.")
 def main(
     sections: Sequence[str],
     quick: bool,
     runs: int | None,
-    resume: bool,
+    anew: bool,
     show: bool,
     into_docs: bool,
 ) -> None:
     """Measure SECTIONS, or all, and add them to what is known of others.
 
-    Figures are kept in run/bench/results.json, those of --quick in quick.json beside it.
+    Figures are kept in run/bench/results.json, those of --quick in quick.json beside it. A run that
+    was interrupted goes on, as long as nothing was committed meanwhile.
     """
-    results = Results(FOLDER / ("quick.json" if quick else "results.json"))
-    failed = (
-        [] if show else _measure(_chosen(sections, results, resume), Plan.of(quick, runs), results)
+    results, plan = (
+        Results(FOLDER / ("quick.json" if quick else "results.json")),
+        Plan.of(quick, runs),
     )
+    chosen = sections or left(results, plan, commit(), anew)
+    failed = [] if show else _measure(chosen, plan, results)
     text = markdown(results)
     click.echo(text)
-    drawn = charts.draw(results, ROOT / "docs" if into_docs else FOLDER)
+    drawn = charts.draw(results, CHARTS if into_docs else FOLDER)
     click.echo(f"Charts: {', '.join(map(str, drawn))}")
     if into_docs:
-        publish(text, ROOT / "docs/benchmarks.md")
+        publish(text, drawn, PAGE)
     sys.exit(f"Not measured: {', '.join(failed)}" if failed else 0)
 
 
-def _chosen(sections: Sequence[str], results: Results, resume: bool) -> list[str]:
-    chosen = sections or list(SECTIONS)
-    done = {name for name, section in results.sections.items() if "seconds" in section.facts}
-    return [name for name in chosen if not (resume and name in done)]
+def left(results: Results, plan: Plan, state: str, anew: bool) -> list[str]:
+    """The sections that an interrupted run has not measured yet; all where none was interrupted."""
+    missing = [
+        name
+        for name in SECTIONS
+        if name not in results.sections or not results.sections[name].is_of(plan.plain(), state)
+    ]
+    return list(SECTIONS) if anew or not missing else missing
 
 
 def _measure(names: Sequence[str], plan: Plan, results: Results) -> list[str]:

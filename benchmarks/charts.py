@@ -21,16 +21,22 @@ STYLE: Final[Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "sensemesh",  # Else ids are random.
 }
+# What each shows, for those who don't see it.
+ALT: Final = {
+    "batches": "Throughput of one thread against size of batch, by encoder and engine",
+    "latency": "Latency, p50 and p99, against load as a share of saturation",
+}
 PANELS: Final = {"text": "texts", "image": "images", "audio": "sounds"}
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Write the charts of what was measured into a folder; their files."""
     drawn = []
+    folder.mkdir(parents=True, exist_ok=True)
     with rc_context(STYLE):
         for name, chart in (("batches", _batches), ("latency", _latency)):
             if name in results.sections and results.sections[name].series:
-                file = folder / f"benchmark-{name}.svg"
+                file = folder / f"{name}.svg"
                 chart(results).savefig(file, metadata={"Date": None})
                 drawn.append(file)
     return drawn
@@ -41,7 +47,7 @@ def _batches(results: Results) -> Figure:
     sizes = results.fact("batches", "sizes")
     for axes, (modality, what) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
         for colour, engine in zip(COLOURS, _engines(results, modality), strict=False):
-            names = [f"{modality}, {engine}, batch {size}" for size in sizes]
+            names = [f"{modality}, {engine}: batch {size}" for size in sizes]
             _line(axes, sizes, [results.values("batches", n) for n in names], colour, engine)
         axes.set_xscale("log", base=2)
         axes.set(xlabel="size of batch", ylabel=f"{what} a second, one thread", ylim=(0, None))
@@ -50,8 +56,9 @@ def _batches(results: Results) -> Figure:
 
 
 def _engines(results: Results, modality: str) -> list[str]:
-    names = (name.split(", ") for name in results.sections["batches"].series)
-    return list(dict.fromkeys(name[1] for name in names if name[0] == modality))
+    rows = (name.partition(": ")[0] for name in results.sections["batches"].series)
+    pairs = (row.split(", ") for row in rows)
+    return list(dict.fromkeys(engine for of, engine in pairs if of == modality))
 
 
 def _latency(results: Results) -> Figure:

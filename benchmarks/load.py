@@ -136,6 +136,13 @@ def closed_loop(target: Target, load: Closed) -> Outcome:
     return Outcome(found["requests"], _rate(found, skip), found["p50"], found["p99"], cpu)
 
 
+def warm_up(target: Target, load: Closed) -> None:
+    """Send for some time; BenchError where an answer is not 2xx. None may come so soon."""
+    found, _ = _wrk(target, load, {"rate": "0", "skip": "0"})
+    if found["refused"]:
+        raise BenchError(f"{target.url}: not all requests were answered: {found}")
+
+
 def _rate(found: dict[str, Any], skip: int) -> float:
     counted = int(found["requests"]) - skip
     if counted > 0 and found["busy"] > 0:

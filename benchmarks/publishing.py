@@ -1,15 +1,20 @@
-"""Puts the tables into docs/benchmarks.md, between its two marks."""
+"""Puts tables and charts into docs/benchmarks.md, between its two marks."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from benchmarks.charts import ALT
 
 BEGIN: Final = "<!-- figures: written by `python -m benchmarks --publish` -->"
 END: Final = "<!-- end of figures -->"
 
 
-def publish(text: str, page: Path) -> None:
+def publish(text: str, charts: Iterable[Path], page: Path) -> None:
     """Replace what stands between the marks; ValueError where the page has none."""
-    page.write_text(replaced(page.read_text(encoding="utf-8"), text), encoding="utf-8")
+    images = [f"![{ALT[chart.stem]}]({chart.relative_to(page.parent)})" for chart in charts]
+    figures = "\n\n".join([text.strip(), *images])
+    page.write_text(replaced(page.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
 def replaced(page: str, text: str) -> str:

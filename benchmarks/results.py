@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 Values = Sequence[float]
+# Under "unit" a word, under "values" one figure for each round.
+Series = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +34,22 @@ def ratios(one: Values, other: Values) -> list[float]:
 
 @dataclass(slots=True)
 class Section:
-    """One section's figures. `series` has a value for each round, under a name with its unit."""
+    """One section's figures. `series` are named "row: column", as a table of them would be."""
 
     taken: str = ""
     machine: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
-    series: dict[str, dict[str, Any]] = field(default_factory=dict)
+    series: dict[str, Series] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def values(self, name: str) -> list[float]:
         """A series, empty where it was not measured."""
         return list(self.series.get(name, {}).get("values", []))
+
+    def is_of(self, plan: Mapping[str, Any], commit: str) -> bool:
+        """Whether it was measured to its end, by this plan and of this state of the project."""
+        ended = "seconds" in self.facts
+        return ended and self.plan == plan and self.machine.get("commit") == commit
 
 
 class Results:
@@ -55,7 +62,7 @@ class Results:
 
     def begin(self, name: str, machine: Mapping[str, Any], plan: Mapping[str, Any]) -> "Recorder":
         """Measure a section anew; what was known of it is forgotten."""
-        taken = time.strftime("%Y-%m-%d %H:%M")
+        taken = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         self.sections[name] = Section(taken, dict(machine), dict(plan))
         self.save()
         return Recorder(self, self.sections[name])

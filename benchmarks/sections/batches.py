@@ -23,4 +23,4 @@ def _measure(bench: Bench, setup: Setup) -> None:
     given = (setup.engine, setup.dtype, ",".join(map(str, sizes)), str(bench.plan.seconds / 20))
     for modality, rates in bench.program("encoder_speed", *given).items():
         for size, rate in zip(sizes, rates, strict=True):
-            bench.add(f"{modality}, {setup.name}, batch {size}", "inputs/s", rate)
+            bench.add(f"{modality}, {setup.name}: batch {size}", "inputs/s", rate)

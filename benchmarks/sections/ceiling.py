@@ -41,4 +41,4 @@ def _ways(bench: Bench, setup: Setup) -> Iterator[tuple[Best, dict[str, float]]]
 
 def _name(way: Best) -> str:
     layout = f"{way.processes} x {way.threads} threads"
-    return f"{way.engine} {way.dtype}, {layout}, batch {way.batch}"
+    return f"{way.engine} {way.dtype}, {layout}: batch {way.batch}"

@@ -1,7 +1,17 @@
 """Latency in open loop: p50 and p99 at shares of saturation, nothing cached, all modalities."""
 
 from benchmarks.bench import MANY_CONNECTIONS, Bench
-from benchmarks.load import OK, Answers, Closed, Open, Target, closed_loop, open_loop, percentile
+from benchmarks.load import (
+    OK,
+    Answers,
+    Closed,
+    Open,
+    Target,
+    closed_loop,
+    open_loop,
+    percentile,
+    warm_up,
+)
 from benchmarks.mesh_process import mesh
 from benchmarks.processes import BenchError
 
@@ -25,7 +35,7 @@ def run(bench: Bench) -> None:
 
 def saturation(bench: Bench, target: Target) -> float:
     """Answers a second that the mesh gives when there is always more to do."""
-    closed_loop(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
+    warm_up(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
     peak = closed_loop(target, Closed(MANY_CONNECTIONS, bench.plan.seconds)).rate
     bench.add("saturation", "requests/s", peak)
     return peak

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks.bench import CONNECTIONS, Bench
 from benchmarks.bodies import EVERYTHING, MIXES
 from benchmarks.contenders import answers
-from benchmarks.load import Closed, Target, closed_loop
+from benchmarks.load import Closed, Target, closed_loop, warm_up
 from benchmarks.mesh_process import Mesh, mesh
 from benchmarks.processes import Command, running, wait_until
 from benchmarks.sections.peers import half_repeating
@@ -49,7 +49,7 @@ def _measure_cached(bench: Bench, ours: Mesh, constant: str) -> None:
     places = {"all cached": ours.predict, CONSTANT: f"{constant}/predict", BARE: f"{constant}/bare"}
     for name, url in places.items():
         again = Target(url, target.bodies)
-        closed_loop(again, Closed(CONNECTIONS, bench.plan.warm, fresh=0))
+        warm_up(again, Closed(CONNECTIONS, bench.plan.warm, fresh=0))
         found = closed_loop(again, Closed(CONNECTIONS, seconds, fresh=0))
         bench.add(name, "requests/s", found.rate)
         bench.add(f"{name}: the generator's CPU", "cores", found.cpu)

@@ -11,7 +11,7 @@ from benchmarks.contenders import (
     the_mesh,
     tuned,
 )
-from benchmarks.load import Closed, Outcome, Target, closed_loop
+from benchmarks.load import Closed, Outcome, Target, closed_loop, warm_up
 from benchmarks.peers import TUNED
 from benchmarks.processes import BenchError
 
@@ -57,7 +57,7 @@ def _measure(bench: Bench, contender: Contender, expected: list[str]) -> None:
 
 def _ask(bench: Bench, name: str, serving: Serving, target: Target) -> None:
     plan = bench.plan
-    closed_loop(target, Closed(CONNECTIONS, plan.warm))
+    warm_up(target, Closed(CONNECTIONS, plan.warm))
     busy = closed_loop(target, Closed(CONNECTIONS, plan.seconds))
     bench.add(f"{name}: throughput", "requests/s", busy.rate)
     bench.add(f"{name}: the generator's CPU", "cores", busy.cpu)
@@ -70,5 +70,5 @@ def _ask(bench: Bench, name: str, serving: Serving, target: Target) -> None:
 
 def half_repeating(target: Target, seconds: float) -> Outcome:
     """Half of the inputs are fresh; those that repeat have been sent before."""
-    closed_loop(target, Closed(CONNECTIONS, seconds / 4, fresh=0))
+    warm_up(target, Closed(CONNECTIONS, seconds / 4, fresh=0))
     return closed_loop(target, Closed(CONNECTIONS, seconds, fresh=0.5))

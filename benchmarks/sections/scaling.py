@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks.bench import Bench
 from benchmarks.contenders import answers
 from benchmarks.inputs import ROOT
-from benchmarks.load import Closed, Target, closed_loop
+from benchmarks.load import Closed, Target, closed_loop, warm_up
 from benchmarks.mesh_process import mesh
 from benchmarks.processes import Command, running, wait_until
 from cli.machine import free_ports
@@ -31,7 +31,7 @@ def run(bench: Bench) -> None:
                 with mesh(bench.folder / "logs/mesh", settings) as ours, ours.whole_answers():
                     target = Target(ours.predict, bench.bodies())
                     load = Closed(CONNECTIONS, bench.plan.seconds, FRESH)
-                    closed_loop(target, Closed(CONNECTIONS, bench.plan.warm, FRESH))
+                    warm_up(target, Closed(CONNECTIONS, bench.plan.warm, FRESH))
                     bench.add(f"{count} replicas", "requests/s", closed_loop(target, load).rate)
 
 

@@ -1,0 +1,119 @@
+"""What is read of the load generator's output."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bodies import Bodies
+from benchmarks.load import (
+    Answer,
+    Answers,
+    Closed,
+    Open,
+    Target,
+    closed_loop,
+    open_loop,
+    parse_answers,
+    parse_summary,
+    percentile,
+)
+from benchmarks.processes import BenchError
+
+SUMMARY = """Running 5s test @ http://127.0.0.1:1/predict
+
+{"requests": 90, "seconds": 5.0, "refused": 0, "lost": 0, "busy": 4.0, "p50": 0.1, "p99": 1}
+"""
+LOG = "200 0.250000 0.001000\n429 0.003000 0.000000\n200 0.750000 0.004000\n"
+
+# Stands for wrk: it gives what a test says, as output and as the log of answers.
+GENERATOR = """#!/bin/sh
+for argument in "$@"; do
+  case "$argument" in log=*) printf '%s' "$LOG" > "${argument#log=}";; esac
+done
+printf '%s' "$SUMMARY"
+"""
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """Where load is sent, by a generator that only says so."""
+    generator = tmp_path / "wrk"
+    generator.write_text(GENERATOR)
+    generator.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SUMMARY", SUMMARY)
+    monkeypatch.setenv("LOG", LOG)
+    return Target("http://127.0.0.1:1", Bodies(tmp_path / "listing", tmp_path / "words", "t", 3))
+
+
+def test_the_script_s_last_line_is_the_summary() -> None:
+    """What wrk prints before it is for people."""
+    assert parse_summary(SUMMARY, "")["requests"] == 90
+
+
+def test_a_generator_that_says_nothing_fails_with_its_own_words() -> None:
+    """Such as that nothing listens there."""
+    with pytest.raises(BenchError, match="unable to connect"):
+        parse_summary("", "unable to connect to 127.0.0.1:1\n")
+
+
+def test_answers_are_read_line_by_line() -> None:
+    """Status, latency, and how late the request was sent."""
+    assert parse_answers(LOG)[1] == Answer(429, 0.003, 0.0)
+
+
+def test_a_closed_loop_counts_from_when_every_connection_was_answered(target: Target) -> None:
+    """Of 90 answers those after the first 10, in the 4 s that the server was busy."""
+    assert closed_loop(target, Closed(10, 5)).rate == 80 / 4
+
+
+def test_a_closed_loop_of_known_inputs_counts_all_of_its_time(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script does not look at each of their answers."""
+    monkeypatch.setenv("SUMMARY", SUMMARY.replace('"busy": 4.0', '"busy": 0'))
+    assert closed_loop(target, Closed(10, 5, fresh=0)).rate == 90 / 5
+
+
+def test_a_closed_loop_in_which_a_request_was_refused_is_no_measurement(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal is less work than an answer."""
+    monkeypatch.setenv("SUMMARY", SUMMARY.replace('"refused": 0', '"refused": 1'))
+    with pytest.raises(BenchError, match="not all requests were answered"):
+        closed_loop(target, Closed(10, 5))
+
+
+def test_an_open_loop_has_each_answer(target: Target) -> None:
+    """By status, in rising order."""
+    answers = open_loop(target, Open(1, 3))
+    assert answers.latencies(200) == [0.25, 0.75]
+    assert answers.latencies() == [0.003, 0.25, 0.75]
+
+
+def test_an_open_loop_that_lost_answers_is_no_measurement(target: Target) -> None:
+    """At a thousand a second there had to be more than three."""
+    with pytest.raises(BenchError, match="3 answers at 1000/s"):
+        open_loop(target, Open(1000, 3))
+
+
+def test_rates_and_lateness_are_of_all_answers() -> None:
+    """Of those with a status, where one is named."""
+    answers = Answers([Answer(200, 0.1, 0.0), Answer(429, 0.1, 0.2)], seconds=2.0, cpu=0.1)
+    assert (answers.rate(), answers.rate(200), answers.late) == (1.0, 0.5, 0.2)
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    """The least that so large a share does not exceed."""
+    values = [float(value) for value in range(1, 101)]
+    assert (percentile(values, 0.5), percentile(values, 0.99)) == (50, 99)
+    assert percentile([7.0], 0.99) == 7
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_inputs_may_be_fresh_each_by_its_own_share() -> None:
+    """Or all by the same."""
+    assert Closed(1, 1, (0, 0, 1)).shares(3) == (0, 0, 1)
+    assert Closed(1, 1, 0.5).shares(2) == (0.5, 0.5)
+    assert Open(1, 1).shares(2) == (1, 1)
