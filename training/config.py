@@ -136,7 +136,9 @@ class FusionConfig(_Section):
     the probability `modality_dropout`. `auxiliary` is the weight of the losses of the modalities'
     own heads, which training alone has. `recording_copies`: so many changed copies of each
     recording are learned from too, as of other voices and lines. `natural`: how far answers expect
-    the classes as frequent as in the rows (1), or as frequent as they were drawn (0).
+    the classes as frequent as in the rows (1), or as frequent as they were drawn (0). The first
+    `known_steps` of `steps` learn from all training rows, also from those that encoders know by
+    heart: these are many and tell the classes apart, but not how far encoders can be trusted.
     """
 
     strategy: Literal["concat", "mean", "attention", "gated"] = "concat"
@@ -144,6 +146,7 @@ class FusionConfig(_Section):
     join: Literal["row", "class"] = "row"
     optimizer: Optimizer = "adamw"
     steps: Count = 500
+    known_steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Count = 192
     learning_rate: Positive = 3e-3
     weight_decay: NotNegative = 0.01
@@ -153,6 +156,12 @@ class FusionConfig(_Section):
     auxiliary: NotNegative = 0.3
     recording_copies: Annotated[int, Field(ge=0)] = 0
     natural: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _ends_on_new_rows(self) -> Self:
+        if self.known_steps >= self.steps:
+            raise ValueError("known_steps: must be fewer than steps")
+        return self
 
 
 class TrainConfig(_Section):
@@ -179,6 +188,8 @@ class TrainConfig(_Section):
             raise ValueError("at least one of [text], [image] and [audio] is needed")
         if both := self.encoders.keys() & self.features.keys():
             raise ValueError(f"{', '.join(both)}: either an encoder or features, not both")
+        if self.fusion.known_steps and not self.hold_out:
+            raise ValueError("fusion.known_steps: without hold_out all rows are known")
         for modality, section in self.encoders.items():
             if modality is not Modality.IMAGE and section.fit and section.fit.mixup:
                 raise ValueError(f"{modality}.fit.mixup: only pictures can be blended")

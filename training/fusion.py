@@ -3,8 +3,8 @@
     python -m training.fusion CONFIG [--output models/NAME] [--samples samples] [--cache FOLDER]
 
 The encoders' golden examples are written first, since the head is bound to the encoders' versions.
-It learns from the training rows (where some are held out from the encoders, from these), and is
-chosen and calibrated on dev; `sensemesh evaluate` tells what it is worth elsewhere.
+It learns from the training rows (where some are held out from the encoders, from these in the end),
+and is chosen and calibrated on dev; `sensemesh evaluate` tells what it is worth elsewhere.
 """
 
 import argparse
@@ -58,12 +58,15 @@ class Sources:
     encoders: Mapping[Modality, Encoder[Any]]
     cache: Path
 
-    def columns(self, manifest: Manifest, split: str) -> Columns:
-        """Each modality's embeddings of a split; TrainingError where it has none."""
+    def columns(self, manifest: Manifest, split: str, with_known: bool = False) -> Columns:
+        """Each modality's embeddings of a split; TrainingError where it has none.
+
+        Of train, what encoders know by heart is left out unless asked for.
+        """
         part, columns = manifest.split(split), {}
         hidden = held_out(part, self.config.hold_out, self.config.seed)
         for modality in self.config.modalities:
-            is_known = split == "train" and self._is_known_by_heart(modality)
+            is_known = split == "train" and not with_known and self._is_known_by_heart(modality)
             rows = [row for row in part.rows if not is_known or row.line in hidden]
             columns[modality] = self.column(part.rows, modality, rows, split == "train")
             if not len(columns[modality].labels):
@@ -112,18 +115,25 @@ class Sources:
 
 @dataclass(frozen=True)
 class Trials:
-    """What every head of one model is trained and tried on."""
+    """What every head of one model is trained and tried on; `known` may be nothing."""
 
     config: TrainConfig
     labels: Sequence[str]
     train: Columns
+    known: Columns
     dev: Columns
 
     def head(self, fusion: FusionConfig) -> Fusion:
         """A head trained as `fusion` says, chosen and calibrated on dev."""
-        pool = Pool(self.train, len(self.labels), fusion.join, fusion.class_balance)
         dev = tried(self.dev, self.labels, fusion.join, DEV_PER_CLASS)
-        return train_head(fusion, pool, dev, self.config.seed)
+        pool = pool_of(self.train, fusion, self.labels)
+        known = pool_of(self.known, fusion, self.labels) if self.known else None
+        return train_head(fusion, pool, dev, self.config.seed, known)
+
+
+def pool_of(columns: Columns, fusion: FusionConfig, labels: Sequence[str]) -> Pool:
+    """Columns to draw from as the recipe says."""
+    return Pool(columns, len(labels), fusion.join, fusion.class_balance)
 
 
 def encoders_of(config: TrainConfig, model: Path) -> dict[Modality, Encoder[Any]]:
@@ -143,7 +153,14 @@ def trials_of(config: TrainConfig, model: Path, cache: Path) -> Trials:
     labels = config.labels or tuple(manifest.labels)
     sources = Sources(config, labels, encoders_of(config, model), cache)
     train, dev = (sources.columns(manifest, split) for split in ("train", "dev"))
-    return Trials(config, labels, train, dev)
+    return Trials(config, labels, train, known_of(sources, manifest), dev)
+
+
+def known_of(sources: Sources, manifest: Manifest) -> Columns:
+    """All of train, where the recipe first learns from that; else nothing."""
+    if not sources.config.fusion.known_steps:
+        return {}
+    return sources.columns(manifest, "train", with_known=True)
 
 
 def train_fusion(config: TrainConfig, output: Path, samples: Path, cache: Path) -> Path:

@@ -57,10 +57,13 @@ def _deviation(vectors: Array) -> Array:
     return np.maximum(deviation, max(LEAST_SHARE * deviation.mean(), LEAST_DEVIATION))
 
 
-def train_head(config: FusionConfig, pool: Pool, dev: Tried, seed: int) -> Fusion:
+def train_head(
+    config: FusionConfig, pool: Pool, dev: Tried, seed: int, known: Pool | None = None
+) -> Fusion:
     """A trained and calibrated head: of LOOKS looks at dev the one with the best macro-F1.
 
-    With nothing in `dev` it is the last one, and not calibrated.
+    With nothing in `dev` it is the last one, and not calibrated. `known` is what it learns from in
+    the first `known_steps`, where that is not `pool`.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -75,7 +78,8 @@ def train_head(config: FusionConfig, pool: Pool, dev: Tried, seed: int) -> Fusio
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     best, weights, pause = -1.0, head.state_dict(), max(1, config.steps // LOOKS)
     for step in range(1, config.steps + 1):
-        loss = loss_of(head.train(), auxiliary, pool.draw(config.batch_size, rng), config, rng)
+        source = known if known and step <= config.known_steps else pool
+        loss = loss_of(head.train(), auxiliary, source.draw(config.batch_size, rng), config, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

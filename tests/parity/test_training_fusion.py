@@ -162,3 +162,18 @@ def test_what_encoders_did_not_see_is_held_out_of_whole_rows(
     assert 0 < len(places[Modality.TEXT]) < train
     known = places[Modality.TEXT] if join == "row" else list(range(train))
     assert places[Modality.IMAGE] == known
+
+
+def test_what_encoders_did_see_is_learned_from_first_where_asked_for(
+    task: Path, encoders: Path
+) -> None:
+    """All rows, and then those that were held out."""
+    fusion = {"steps": 9, "known_steps": 5}
+    config = config_of(task, **SECTIONS, **PICTURES, hold_out=0.25, fusion=fusion)
+    trials = trials_of(config, encoders, task / "cache")
+
+    rows = len(read_manifest(task / "manifest.csv").split("train").rows)
+    assert {len(column.labels) for column in trials.known.values()} == {rows}
+    assert max(len(column.labels) for column in trials.train.values()) < rows
+    quiet = trials.head(config.fusion.model_copy(update={"known_steps": 0}))
+    assert not torch.equal(quiet.classify[1].weight, trials.head(config.fusion).classify[1].weight)

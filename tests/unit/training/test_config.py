@@ -92,6 +92,7 @@ def test_an_unknown_key_is_refused_by_its_name(tmp_path: Path, toml: str, name: 
         (HEAD + TEXT + '[fusion]\nstrategy = "sum"\n', "fusion.strategy"),
         (HEAD + TEXT + '[fusion]\njoin = "group"\n', "fusion.join"),
         (HEAD + TEXT + "[fusion]\nmodality_dropout = 1\n", "fusion.modality_dropout"),
+        (HEAD + TEXT + "[fusion]\nknown_steps = -1\n", "fusion.known_steps"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(tmp_path: Path, toml: str, name: str) -> None:
@@ -122,6 +123,22 @@ def test_only_pictures_can_be_blended(tmp_path: Path) -> None:
     """Two sentences or sounds at once are none that a user would send."""
     with pytest.raises(ConfigError, match=r"text\.fit\.mixup: only pictures"):
         read(tmp_path, HEAD + TEXT + "[text.fit]\nmixup = 0.2\n")
+
+
+@pytest.mark.parametrize(
+    ("toml", "reason"),
+    [
+        ("[fusion]\nsteps = 9\nknown_steps = 9\n", "known_steps: must be fewer than steps"),
+        (
+            "[fusion]\nknown_steps = 9\n",
+            r"fusion\.known_steps: without hold_out all rows are known",
+        ),
+    ],
+)
+def test_a_head_learns_from_new_rows_in_the_end(tmp_path: Path, toml: str, reason: str) -> None:
+    """There must be such rows, and steps for them."""
+    with pytest.raises(ConfigError, match=reason):
+        read(tmp_path, HEAD + TEXT + toml)
 
 
 def test_a_run_needs_a_modality(tmp_path: Path) -> None:

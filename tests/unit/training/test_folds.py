@@ -1,5 +1,6 @@
 """Leaving out each group of a modality in turn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,26 @@ def test_a_speaker_is_never_learned_from_in_his_own_fold() -> None:
     fold = recordings({"a": 1.0, "b": 1.0, "odd": -1.0}).fold("odd", RECIPE, seed=0)
 
     assert fold.accuracy == 0.0
+
+
+def test_fused_examples_join_a_group_with_others_inputs() -> None:
+    """What a voice leaves open, a text tells; a group without all classes can't be joined."""
+    texts = column({"": 1.0}, 2)
+    voices = recordings({"a": 1.0, "b": 1.0, "mute": 0.0})
+    some = np.flatnonzero((voices.original.groups != "b") | (voices.original.labels == 0))
+    fused = replace(
+        voices,
+        original=voices.original.subset(some),
+        train={Modality.TEXT: texts},
+        met={Modality.TEXT: column({"": 1.0}, 3)},
+    )
+    recipe = RECIPE.model_copy(update={"join": "class"})
+
+    assert fused.groups == ["a", "mute"]
+    assert voices.fold("mute", RECIPE, seed=0).accuracy < 0.8
+    fold = fused.fold("mute", recipe, seed=0)
+    assert fold.examples == 20
+    assert min(fold.accuracy, fold.macro_f1) > 0.9
 
 
 @pytest.fixture

@@ -165,6 +165,18 @@ def test_the_head_that_did_best_on_dev_is_kept() -> None:
     assert scores[1] < 0.2 < scores[0]
 
 
+def test_known_rows_are_learned_from_first() -> None:
+    """What new ones leave open stays as it was learned from them; in no more steps than told."""
+    known, nothing = Pool(columns(), 2, "row"), Pool(columns(distance=0.0), 2, "row")
+    scores = [
+        macro_f1(train_head(recipe(steps=40, known_steps=steps), nothing, {}, 0, known), dev())
+        for steps in (0, 39)
+    ]
+
+    assert scores[0] < 0.7
+    assert scores[1] > 0.9
+
+
 def test_a_head_without_dev_is_the_last_and_not_calibrated() -> None:
     """Its temperatures are 1."""
     head = train_head(recipe(), Pool(columns(), 2, "row"), {}, seed=0)
