@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from benchmarks.bodies import Bodies
 from benchmarks.processes import BenchError
 
@@ -28,6 +30,8 @@ PATIENCE: Final = 60
 # Connections of an open loop. At 100 requests a second one comes free late only when answers take
 # over five seconds.
 OPEN_CONNECTIONS: Final = 512
+# Seconds between questions whether a server is free.
+REST: Final = 0.1
 OK: Final = 200
 REFUSED: Final = 429
 # Numbers of requests, by which fresh inputs are told apart; each run takes the next million.
@@ -191,7 +195,27 @@ def _wrk(target: Target, load: Closed | Open, how: dict[str, str]) -> tuple[dict
     seconds, after = time.monotonic() - start, os.times()
     used = after.children_user + after.children_system
     used -= before.children_user + before.children_system
+    _let_finish(target)
     return parse_summary(done.stdout, done.stderr), used / seconds
+
+
+def _let_finish(target: Target) -> None:
+    """Return once one more request is answered: before it the server does what wrk has left there.
+
+    Else the next run's requests came on top of it, and some were refused.
+    """
+    content = target.bodies.stamped(next(_starts))
+    headers = {"Content-Type": target.bodies.content_type}
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                answer = client.post(target.url, content=content, headers=headers)
+            except httpx.TransportError:  # What comes next will say why.
+                return
+            if answer.status_code != REFUSED:
+                return
+            time.sleep(REST)
 
 
 def parse_summary(output: str, errors: str) -> dict[str, Any]:

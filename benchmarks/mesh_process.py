@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.inputs import ROOT
 from benchmarks.processes import BenchError, Command, family, memory, running, wait_until
 
 SERVES: Final = re.compile(r"The mesh serves (http://\S+) until")
@@ -73,13 +74,16 @@ class Mesh:
 
 
 @contextlib.contextmanager
-def mesh(logs: Path, settings: Mapping[str, str] | None = None) -> Iterator[Mesh]:
-    """Run a mesh while the block lasts; `settings` are MESH_* beyond its own."""
+def mesh(
+    logs: Path, settings: Mapping[str, str] | None = None, root: Path = ROOT
+) -> Iterator[Mesh]:
+    """Run the mesh of a checkout while the block lasts; `settings` are MESH_* beyond its own."""
     logs.mkdir(parents=True, exist_ok=True)
     for old in logs.glob("*.log"):
         old.unlink()
     argv = [sys.executable, "-m", "cli", "up", "--port", "0", "--logs", str(logs)]
-    command = Command(argv, logs / "up.log", settings or {})
+    env = {"PYTHONPATH": str(root), **(settings or {})}
+    command = Command(argv, logs / "up.log", env, root)
     start = time.monotonic()
     with running(command) as process:
         wait_until(process, command.log, START, lambda: bool(_url(command.log)))

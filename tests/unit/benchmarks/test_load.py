@@ -44,6 +44,9 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("SUMMARY", SUMMARY)
     monkeypatch.setenv("LOG", LOG)
+    (tmp_path / "words").write_text("able\n")
+    (tmp_path / "body").write_text("any")
+    (tmp_path / "listing").write_text(str(tmp_path / "body"))
     return Target("http://127.0.0.1:1", Bodies(tmp_path / "listing", tmp_path / "words", "t", 3))
 
 
