@@ -41,8 +41,8 @@ class Plan:
     def of(cls, quick: bool, runs: int | None) -> Self:
         """The whole thing, or one that takes minutes and only shows that all works."""
         if quick:
-            return cls(True, runs or 1, 4, 2, 2_000, (1, 4), (1, 4))
-        return cls(False, runs or 3, 5, 2, 100_000, (1, 2, 4, 8, 16, 32), (1, 4, 8, 16))
+            return cls(True, runs or 1, 2, 1, 2_000, (1, 4), (1, 4))
+        return cls(False, runs or 3, 4, 2, 100_000, (1, 2, 4, 8, 16, 32), (1, 8, 16))
 
     def plain(self) -> dict[str, Any]:
         """For the results' file, as it will be read from there."""

@@ -17,7 +17,7 @@ CONSTANT: str = "constant answer"
 BARE: str = "constant answer without Flask"
 LIGHT: str = "light"
 # Of the usual seconds: these figures have no bar.
-SHARE: float = 0.6
+SHARE: float = 0.5
 
 
 def run(bench: Bench) -> None:
