@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from mesh.settings import GatewaySettings
-from tests.unit.deploy.manifests import NODES, Manifests, rendered
+from tests.unit.deploy.manifests import NODES, Manifests, labels_of, rendered, selects
 from tests.unit.deploy.reach import Pod, edges, enters, leaves, pods
 
 PROMETHEUS = Pod({"app.kubernetes.io/name": "prometheus"}, namespace="monitoring")
 STRANGER = Pod({"app.kubernetes.io/name": "stranger"}, namespace="default")
+PORTS = (8000, 50051, 9090, 6379)
 DNS = Pod({"k8s-app": "kube-dns"}, namespace="kube-system")
 
 
@@ -46,7 +47,7 @@ def test_only_the_gateway_is_open_to_others(overlay: Manifests) -> None:
     open_ones = {
         (name, port)
         for name, pod in pods(overlay).items()
-        for port in (8000, 50051, 9090, 6379)
+        for port in PORTS
         if enters(overlay, STRANGER, pod, port)
     }
     assert open_ones == {("gateway", 8000)}
@@ -61,8 +62,36 @@ def test_only_the_gateway_looks_up_names(overlay: Manifests) -> None:
 
 
 def test_every_service_has_a_policy_of_its_own(overlay: Manifests) -> None:
-    """Beside the one that denies everything."""
-    assert overlay.names("NetworkPolicy") >= {"default-deny", *overlay.workloads()}
+    """Of both directions, beside the one that denies everything: either would be enough."""
+    both = {"policyTypes": ["Ingress", "Egress"]}
+    assert overlay.one("NetworkPolicy", "default-deny")["spec"] == {"podSelector": {}, **both}
+    for name, workload in overlay.workloads().items():
+        spec = overlay.one("NetworkPolicy", name)["spec"]
+        assert spec | both == spec
+        assert selects(spec["podSelector"], labels_of(workload))
+
+
+def test_a_call_that_one_end_would_allow_is_refused_by_the_other_end_too(
+    overlay: Manifests,
+) -> None:
+    """Who calls and who is called agree, so that a mistake in one of them opens no way."""
+    found = pods(overlay)
+    inside = set(found) - {"gateway"}
+    entering = {
+        (c, t, p)
+        for c in found
+        for t in inside
+        for p in PORTS
+        if enters(overlay, found[c], found[t], p)
+    }
+    leaving = {
+        (c, t, p)
+        for c in found
+        for t in found
+        for p in PORTS
+        if leaves(overlay, found[c], found[t], p)
+    }
+    assert entering == leaving == edges(overlay)
 
 
 def test_prometheus_reaches_what_it_scrapes(everything: Manifests) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.unit.deploy.manifests import Document, Manifests, containers, pod_of
+from tests.unit.deploy.manifests import SERVICES, Document, Manifests, containers, pod_of
 
 LOCKED = {
     "allowPrivilegeEscalation": False,
@@ -34,6 +34,15 @@ def test_nothing_can_be_written_but_what_is_bounded(
         assert all(one["securityContext"] == LOCKED for one in containers(workload))
         volumes = pod_of(workload).get("volumes", [])
         assert all(volume["emptyDir"]["sizeLimit"] for volume in volumes)
+
+
+def test_every_service_has_a_place_for_what_is_short_lived(overlay: Manifests) -> None:
+    """A body that is being read, and the metrics that several processes of a gateway share."""
+    for name in SERVICES:
+        pod = pod_of(overlay.one("Deployment", name))
+        [server] = pod["containers"]
+        assert {"name": "tmp", "mountPath": "/tmp"} in server["volumeMounts"]
+        assert {"name": "tmp", "emptyDir": {"sizeLimit": "128Mi"}} in pod["volumes"]
 
 
 def test_every_container_says_what_it_takes(overlay: Manifests, everything: Manifests) -> None:
