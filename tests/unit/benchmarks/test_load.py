@@ -47,7 +47,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     (tmp_path / "words").write_text("able\n")
     (tmp_path / "body").write_text("any")
     (tmp_path / "listing").write_text(str(tmp_path / "body"))
-    return Target("http://127.0.0.1:1", Bodies(tmp_path / "listing", tmp_path / "words", "t", 3))
+    return Target("nowhere://here", Bodies(tmp_path / "listing", tmp_path / "words", "t", 3))
 
 
 def test_the_script_s_last_line_is_the_summary() -> None:
