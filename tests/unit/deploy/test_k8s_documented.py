@@ -29,10 +29,19 @@ def test_the_overlay_for_a_cluster_is_all_from_the_users_registry(tmp_path: Path
 
 def test_the_same_overlay_over_gpus_wants_one_image_more(tmp_path: Path) -> None:
     """Which the page names."""
-    manifests = render_own(OVERLAYS[0].replace("../cpu", "../gpu"), tmp_path)
-    own = {image for image in images(manifests) if not image.startswith("registry.example.com/")}
-    assert own == {"sensemesh/node-cuda:0.1.0"}
-    assert "`sensemesh/node-cuda`" in PAGE
+    [image] = re.findall(r"```\n(  - name: sensemesh/node-cuda\n.*?)```", PAGE, re.DOTALL)
+    over_gpus = OVERLAYS[0].replace("../cpu", "../gpu").replace("images:\n", f"images:\n{image}")
+    used = images(render_own(over_gpus, tmp_path))
+    assert "registry.example.com/sensemesh/node-cuda:0.1.0" in used
+    assert all(image.startswith("registry.example.com/") for image in used)
+
+
+def test_images_that_are_pushed_are_built_and_used(tmp_path: Path) -> None:
+    """Under the same names, in the page's commands and in its overlays."""
+    pushed = set(re.findall(r"^docker push (\S+)", PAGE, re.MULTILINE))
+    tagged = set(re.findall(r"docker build .*--tag (\S+)", PAGE))
+    assert pushed <= tagged
+    assert images(render_own(OVERLAYS[0], tmp_path)) <= pushed
 
 
 def test_the_overlay_for_a_model_delivers_it_and_changes_nothing_yet(tmp_path: Path) -> None:
