@@ -82,8 +82,8 @@ def _measure(names: Sequence[str], plan: Plan, results: Results) -> list[str]:
 
 def _run(name: str, plan: Plan, results: Results) -> bool:
     machine = describe() | {"commit": commit()}
-    if machine["load before"] > BUSY:
-        click.echo(f"The machine is busy (load {machine['load before']}): don't trust the figures.")
+    if (busy := machine["cores busy before"]) > BUSY:
+        click.echo(f"The machine is busy ({busy} cores): don't trust the figures.")
     click.echo(f"{name} ...")
     record = results.begin(name, machine, plan.plain())
     start = time.monotonic()

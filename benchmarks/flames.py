@@ -48,10 +48,10 @@ def main(name: str, root: Path, seconds: int, into: Path) -> None:
 
 
 def _argv(ours: Mesh, process: str, file: Path, seconds: int) -> list[str]:
-    """py-spy's, for the process that works: the gateway's workers are its children."""
-    pid = str(ours.pids()[process][-1])
+    """py-spy's; the gateway's workers are children of the process that supervisor knows."""
     options = ["--duration", str(seconds), "--rate", str(RATE), "--function", "--nonblocking"]
-    return ["py-spy", "record", *options, "--output", str(file), "--pid", pid]
+    named = ["--pid", str(ours.pids()[process][0]), "--output", str(file)]
+    return ["py-spy", "record", "--subprocesses", *options, *named]
 
 
 def _record_under(load: Closed, target: Target, argv: list[str]) -> None:

@@ -6,21 +6,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 PACKAGES: Final = ("torch", "openvino", "numpy", "granian", "flask", "grpcio")
-# Processes that wanted a core, on average over a minute, from which on a machine is not quiet.
-BUSY: Final = 0.5
+# Cores that others keep busy, from which on a machine is not quiet.
+BUSY: Final = 0.25
+# Seconds over which that is measured, for the average of a minute would be of our own last section.
+LOOK: Final = 1.0
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, memory, kernel, versions, and its load before anything was measured."""
+    """Processor, cores, memory, kernel, versions, and what else it did just before."""
+    cores = len(os.sched_getaffinity(0))
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores,
         "memory": f"{_memory() / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "python": platform.python_version(),
         **{name: found for name in PACKAGES if (found := _version(name))},
-        "load before": round(os.getloadavg()[0], 2),
+        "cores busy before": round(psutil.cpu_percent(LOOK) / 100 * cores, 2),
     }
 
 

@@ -10,8 +10,8 @@ from typing import Final, get_args
 
 from mesh.settings import NodeSettings
 
-# Not a choice of its own, and what torch computes on a CPU at the pace of float32.
-LEFT_OUT: Final = ("auto", "float16")
+# What is no choice of its own, what is no faster on a CPU than float32, and what there isn't.
+LEFT_OUT: Final = ("auto", "float16", "torch int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +39,5 @@ def setups() -> list[Setup]:
     """Every engine with every dtype that a processor may be good at. Some may not be had here."""
     choices = (get_args(NodeSettings.model_fields[name].annotation) for name in ("engine", "dtype"))
     named = ([choice for choice in choice if choice not in LEFT_OUT] for choice in choices)
-    return [Setup(engine, dtype) for engine, dtype in product(*named)]
+    found = [Setup(engine, dtype) for engine, dtype in product(*named)]
+    return [setup for setup in found if setup.name not in LEFT_OUT]

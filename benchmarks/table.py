@@ -20,7 +20,7 @@ TITLES: Final = {
     "memory": "Memory in a long run",
 }
 # Of the machine's description, what may differ from one section to the next.
-CHANGING: Final = ("commit", "load before")
+CHANGING: Final = ("commit", "cores busy before")
 
 
 def markdown(results: Results) -> str:
@@ -64,9 +64,9 @@ def _section(name: str, section: Section) -> str:
 def _conditions(section: Section) -> Iterator[str]:
     plan, machine = section.plan, section.machine
     state = machine.get("commit") or "an unknown state"
-    load = machine.get("load before", 0)
+    load = machine.get("cores busy before", 0)
     runs = f"{plan['runs']} run{'s' * (plan['runs'] > 1)}"
-    yield f"{section.taken} UTC; {runs} of {plan['seconds']} s; {state}; load before {load}."
+    yield f"{section.taken} UTC; {runs} of {plan['seconds']} s; {state}; cores busy before: {load}."
     if plan["quick"]:
         yield "**Quick: these figures only show that the measurement works.**"
     if load > BUSY:

@@ -27,6 +27,7 @@ def run(bench: Bench) -> None:
         mesh(bench.folder / "logs/mesh") as ours,
         ours.whole_answers(),
     ):
+        warm_up(Target(ours.predict, bench.bodies()), Closed(CONNECTIONS, bench.plan.warm))
         for _ in range(bench.plan.runs):
             _measure_cached(bench, ours, constant)
             for mix in MIXES:

@@ -11,7 +11,7 @@ from benchmarks.results import Results
 from benchmarks.table import markdown
 
 PAGE = Path(__file__).parents[3] / "docs/benchmarks.md"
-MACHINE = {"cores": 2, "commit": "abc123", "load before": 0.1}
+MACHINE = {"cores": 2, "commit": "abc123", "cores busy before": 0.1}
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_machine_is_named_once_and_the_state_in_every_section(results: Resul
     """With what was left out, in one line."""
     text = markdown(results)
     assert text.count("Measured on: cores 2.") == 1
-    assert text.count("abc123; load before 0.1.") == 3
+    assert text.count("abc123; cores busy before: 0.1.") == 3
     assert "- left out: Ray Serve: it was not ready" in text
 
 
@@ -76,7 +76,7 @@ def test_figures_of_two_machines_say_which_is_whose(results: Results) -> None:
 
 def test_figures_that_prove_nothing_say_so(results: Results) -> None:
     """Those of a quick run, and those of a busy machine."""
-    busy = MACHINE | {"load before": 7.0}
+    busy = MACHINE | {"cores busy before": 7.0}
     results.begin("start", busy, Plan.of(quick=True, runs=1).plain())
     text = markdown(results)
     assert "**Quick: these figures only show that the measurement works.**" in text
