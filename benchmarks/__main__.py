@@ -90,7 +90,7 @@ def _run(name: str, plan: Plan, results: Results) -> bool:
     try:
         SECTIONS[name](Bench(plan, FOLDER, results, record, click.echo))
     except BenchError as error:
-        record.fact("failed", str(error))
+        record.fact("failed", str(error).replace(f"{ROOT}/", ""))
         click.echo(f"{name} failed: {error}", err=True)
         return False
     record.fact("seconds", round(time.monotonic() - start))

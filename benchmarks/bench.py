@@ -82,8 +82,9 @@ class Bench:
 
     def leave_out(self, name: str, error: BenchError) -> None:
         """Record why something was not measured."""
-        self.record.fact(f"left out: {name}", str(error))
-        self.say(f"  {name} left out: {error}")
+        reason = str(error).replace(f"{ROOT}/", "")
+        self.record.fact(f"left out: {name}", reason)
+        self.say(f"  {name} left out: {reason}")
 
     def program(self, name: str, *arguments: str) -> dict[str, Any]:
         """What a program of this package prints as JSON; BenchError where it fails."""

@@ -37,7 +37,7 @@ def main(name: str, root: Path, seconds: int, into: Path) -> None:
     """Write flame graphs, each called NAME and what it is of."""
     adopt_orphans()
     into.mkdir(parents=True, exist_ok=True)
-    with mesh(WORK / "logs/mesh", root=root.absolute()) as ours:
+    with mesh(WORK / "logs/flames", root=root.absolute()) as ours:
         target = Target(ours.predict, write_bodies(WORK / "bodies", EVERYTHING, MULTIPART))
         for process, fresh in DRAWN:
             load = Closed(CONNECTIONS, seconds + 2 * MARGIN, fresh)

@@ -11,8 +11,14 @@ END: Final = "<!-- end of figures -->"
 
 
 def publish(text: str, charts: Iterable[Path], page: Path) -> None:
-    """Replace what stands between the marks; ValueError where the page has none."""
-    images = [f"![{ALT[chart.stem]}]({chart.relative_to(page.parent)})" for chart in charts]
+    """Replace what stands between the marks; ValueError where the page has none.
+
+    Flame graphs that lie beside the charts are shown, too.
+    """
+    flames = sorted((page.parent / "benchmarks").glob("flame-*.svg"))
+    shown = [(ALT[chart.stem], chart) for chart in charts]
+    shown += [(flame.stem.replace("-", " ").capitalize(), flame) for flame in flames]
+    images = [f"![{alt}]({file.relative_to(page.parent)})" for alt, file in shown]
     figures = "\n\n".join([text.strip(), *images])
     page.write_text(replaced(page.read_text(encoding="utf-8"), figures), encoding="utf-8")
 

@@ -107,6 +107,17 @@ def test_a_page_keeps_its_prose_around_the_figures(tmp_path: Path) -> None:
     assert page.read_text().endswith(f"(benchmarks/latency.svg)\n\n{END}\n\nAfter\n")
 
 
+def test_flame_graphs_that_were_drawn_are_shown(tmp_path: Path) -> None:
+    """Each by its name."""
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"{BEGIN}{END}")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks/flame-after-gateway-cached.svg").touch()
+    publish("new", [], page)
+    image = "![Flame after gateway cached](benchmarks/flame-after-gateway-cached.svg)"
+    assert image in page.read_text()
+
+
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     """It may be any page."""
     page = tmp_path / "page.md"
@@ -118,7 +129,7 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
 
 def test_the_project_s_page_has_a_place_for_figures(tmp_path: Path) -> None:
     """`--publish` writes there."""
-    copy = tmp_path / "benchmarks.md"
+    copy = tmp_path / "copy.md"
     copy.write_text(PAGE.read_text())
     publish("new figures", [], copy)
     assert "new figures" in copy.read_text()
