@@ -50,7 +50,7 @@ def _measure(bench: Bench, ours: Mesh, count: int) -> None:
     time.sleep(FOUND)
     with ours.whole_answers():
         warm_up(target, Closed(CONNECTIONS, bench.plan.warm, FRESH))
-        found = closed_loop(target, Closed(CONNECTIONS, bench.plan.seconds, FRESH))
+        found = closed_loop(target, Closed(CONNECTIONS, 2 * bench.plan.seconds, FRESH))
     bench.add(f"{count} replicas", "requests/s", found.rate)
 
 
