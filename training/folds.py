@@ -97,6 +97,8 @@ def folds(
     config: TrainConfig, modality: Modality, model: Path, cache: Path, is_fused: bool = False
 ) -> Iterator[Fold]:
     """A fold for each group; TrainingError where there are less than two."""
+    if is_fused and config.fusion.join != "class":
+        raise TrainingError("--fused is for examples that are joined by class, not for rows")
     manifest = read_manifest(config.manifest)
     rows = tuple(row for row in manifest.rows if modality in row.inputs and row.group)
     if len({row.group for row in rows}) < 2:
@@ -121,9 +123,9 @@ def _beside_others(recordings: Recordings, sources: Sources) -> Recordings:
     manifest = read_with_splits(sources.config.manifest, sources.config.seed)
     return replace(
         recordings,
-        train=sources.columns(manifest, "train"),
-        known=known_of(sources, manifest),
-        met=sources.columns(manifest, "test"),
+        train=sources.columns(manifest, "train", without=recordings.modality),
+        known=known_of(sources, manifest, without=recordings.modality),
+        met=sources.columns(manifest, "test", without=recordings.modality),
     )
 
 

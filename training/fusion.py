@@ -58,14 +58,22 @@ class Sources:
     encoders: Mapping[Modality, Encoder[Any]]
     cache: Path
 
-    def columns(self, manifest: Manifest, split: str, with_known: bool = False) -> Columns:
-        """Each modality's embeddings of a split; TrainingError where it has none.
+    def columns(
+        self,
+        manifest: Manifest,
+        split: str,
+        with_known: bool = False,
+        without: Modality | None = None,
+    ) -> Columns:
+        """Each modality's embeddings of a split but for one's; TrainingError where it has none.
 
         Of train, what encoders know by heart is left out unless asked for.
         """
         part, columns = manifest.split(split), {}
         hidden = held_out(part, self.config.hold_out, self.config.seed)
         for modality in self.config.modalities:
+            if modality is without:
+                continue
             is_known = split == "train" and not with_known and self._is_known_by_heart(modality)
             rows = [row for row in part.rows if not is_known or row.line in hidden]
             columns[modality] = self.column(part.rows, modality, rows, split == "train")
@@ -156,11 +164,11 @@ def trials_of(config: TrainConfig, model: Path, cache: Path) -> Trials:
     return Trials(config, labels, train, known_of(sources, manifest), dev)
 
 
-def known_of(sources: Sources, manifest: Manifest) -> Columns:
+def known_of(sources: Sources, manifest: Manifest, without: Modality | None = None) -> Columns:
     """All of train, where the recipe first learns from that; else nothing."""
     if not sources.config.fusion.known_steps:
         return {}
-    return sources.columns(manifest, "train", with_known=True)
+    return sources.columns(manifest, "train", with_known=True, without=without)
 
 
 def train_fusion(config: TrainConfig, output: Path, samples: Path, cache: Path) -> Path:

@@ -63,7 +63,7 @@ def train_head(
     """A trained and calibrated head: of LOOKS looks at dev the one with the best macro-F1.
 
     With nothing in `dev` it is the last one, and not calibrated. `known` is what it learns from in
-    the first `known_steps`, where that is not `pool`.
+    the first `known_steps`, where that is not `pool`; the looks come after them.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -84,7 +84,8 @@ def train_head(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if dev and step % pause == 0 and (score := macro_f1(head, dev)) > best:
+        is_look = dev and step > config.known_steps and step % pause == 0
+        if is_look and (score := macro_f1(head, dev)) > best:
             best, weights = score, copy.deepcopy(head.state_dict())
     head.load_state_dict(weights)
     _round(head)

@@ -115,6 +115,12 @@ def test_each_modality_may_have_a_dropout_of_its_own(config: Path) -> None:
     assert [fold.group for fold in found] == ["a", "b"]
 
 
+def test_rows_that_belong_together_can_not_be_fused_anew(config: Path) -> None:
+    """A group's examples have their texts already."""
+    with pytest.raises(TrainingError, match="--fused is for examples that are joined by class"):
+        main([str(config), "audio", f"--model={config.parent}/models", "--fused"])
+
+
 def test_one_group_can_not_be_left_out(config: Path) -> None:
     """There would be nobody to learn from."""
     manifest = config.parent / "manifest.csv"

@@ -177,6 +177,15 @@ def test_known_rows_are_learned_from_first() -> None:
     assert scores[1] > 0.9
 
 
+def test_a_head_of_the_known_rows_alone_is_not_chosen() -> None:
+    """However well it does on dev: what follows is what it must not do without."""
+    wrong = {m: Column(c.places, 1 - c.labels, c.groups, c.vectors) for m, c in columns().items()}
+    pools = Pool(wrong, 2, "row"), Pool(columns(), 2, "row")
+    settings = recipe(steps=300, known_steps=30)
+
+    assert macro_f1(train_head(settings, pools[0], dev(), 0, pools[1]), dev()) < 0.2
+
+
 def test_a_head_without_dev_is_the_last_and_not_calibrated() -> None:
     """Its temperatures are 1."""
     head = train_head(recipe(), Pool(columns(), 2, "row"), {}, seed=0)
