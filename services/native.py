@@ -29,14 +29,21 @@ _definitions: list[Any] = []
 
 
 class _Cure(MetaPathFinder):
-    """Finds nothing; cures once, when one of COMPANIONS is looked for, and is gone then."""
+    """Finds nothing; cures once, when one of COMPANIONS is looked for.
+
+    It stays among the finders: were it to leave while Python goes through them, the one behind it
+    would be passed over.
+    """
+
+    def __init__(self) -> None:
+        self._is_done = False
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> None:
         """None: whoever comes next finds the module."""
-        if name in COMPANIONS and self in sys.meta_path:
-            sys.meta_path.remove(self)
+        if name in COMPANIONS and not self._is_done:
+            self._is_done = True  # Before, since the cure looks for both itself.
             cure_imports()
 
 

@@ -1,6 +1,11 @@
 """The cure for torchvision and torchaudio where their native libraries don't load."""
 
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -47,3 +52,32 @@ def test_a_package_that_is_not_installed_is_left_alone() -> None:
 def test_a_package_that_is_imported_already_is_left_alone() -> None:
     """Whoever managed to import it needs no cure."""
     assert not native._is_broken("torch", "lib/*.so")
+
+
+class Asked(MetaPathFinder):
+    """Finds nothing, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.names = list[str]()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        """None."""
+        self.names.append(name)
+
+
+def test_the_finder_behind_is_asked_too_while_the_imports_are_cured(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the cure is done only once."""
+    cured, asked = list[bool](), Asked()
+    monkeypatch.setattr(native, "COMPANIONS", ("companion",))
+    monkeypatch.setattr(native, "cure_imports", lambda: cured.append(True))
+    others = [finder for finder in sys.meta_path if not isinstance(finder, native._Cure)]
+    monkeypatch.setattr(sys, "meta_path", [asked, *others])
+    native.cure_when_needed()
+    for _ in range(2):
+        assert importlib.util.find_spec("companion") is not None
+    assert asked.names == ["companion", "companion"]
+    assert cured == [True]
