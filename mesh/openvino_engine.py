@@ -5,19 +5,24 @@ weights are mapped from the file, so that processes on one machine share them.
 """
 
 import hashlib
+import os
 import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
+import structlog
 
 from mesh.artifact import Artifact
 from mesh.engine import Array, Engine, EngineUnsuitable, Inputs, MakeNetwork
 from mesh.engine_cache import EngineCache, Key
+
+log = structlog.stdlib.get_logger(__name__)
 
 MODEL: Final = "model.xml"
 
@@ -35,7 +40,8 @@ class Setup:
 def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engine:
     """Run a network by OpenVINO on the CPU, for batches of any size and items of any length.
 
-    Raises EngineUnsuitable where the network can't be converted or the CPU has no such dtype.
+    Raises EngineUnsuitable where the network can't be converted or run, or the CPU has no such
+    dtype.
     """
     precision = _precision(setup.dtype)
     model = _quantized(setup.artifact) if setup.dtype == "int8" else _kept(make, example, setup)
@@ -43,10 +49,19 @@ def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engi
 
     def run(inputs: Inputs) -> Array:
         arrays = {name: np.asarray(value) for name, value in inputs.items()}
-        output: Array = request.infer(arrays, share_inputs=True)[0]
-        return output
+        return _infer(request, arrays)
 
     return Engine(run, run(example).shape[1])
+
+
+def _infer(request: Any, arrays: Mapping[str, Any]) -> Array:
+    try:
+        output: Array = request.infer(arrays, share_inputs=True)[0]
+    except RuntimeError as error:
+        # Callers are shown the error's own text, where openvino's details are no use.
+        log.error("inference_failed", reason=_last(error))
+        raise EngineUnsuitable("openvino can't run the network") from error
+    return output
 
 
 def openvino() -> Any:
@@ -101,8 +116,12 @@ def _quantized(artifact: Artifact) -> Any:
     file = quantized_file(artifact.path)
     if not file.exists():
         raise EngineUnsuitable(f"MESH_DTYPE: there is no {file}; `training.quantize` makes it")
-    model = core().read_model(file)
-    if (made_of := model.get_rt_info("artifact").astype(str)) != artifact.version:
+    try:
+        model = core().read_model(file)
+        made_of = model.get_rt_info("artifact").astype(str)
+    except RuntimeError as error:
+        raise EngineUnsuitable(f"openvino can't read {file}: {_last(error)}") from error
+    if made_of != artifact.version:
         raise EngineUnsuitable(f"{file} was made of {made_of}, not of {artifact.version}")
     return model
 
@@ -137,8 +156,15 @@ def sources_hash(module: str) -> str:
 
 
 def save(model: Any, file: Path) -> None:
-    """Write a model's .xml, and its weights beside it as they are."""
-    openvino().save_model(model, file, compress_to_fp16=False)
+    """Write a model's .xml, and its weights beside it as they are.
+
+    Older files are replaced and never written into: a node may have their weights mapped.
+    """
+    with TemporaryDirectory(dir=file.parent, suffix=".part") as folder:
+        part = Path(folder, file.name)
+        openvino().save_model(model, part, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):
+            os.replace(part.with_suffix(suffix), file.with_suffix(suffix))
 
 
 def convert(network: Any, example: Inputs) -> Any:

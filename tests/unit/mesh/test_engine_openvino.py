@@ -178,6 +178,35 @@ def test_int8_of_another_artifact_is_refused(network: Pooled, setup: Setup) -> N
                 engine(network, quantized)
 
 
+def test_saving_leaves_the_older_files_to_whoever_has_them_open(tmp_path: Path) -> None:
+    """A node that has weights mapped goes on with them; and nothing else is left in the folder."""
+    file = tmp_path / "text.xml"
+    module.save(module.convert(Pooled(), INPUTS), file)
+    with file.with_suffix(".bin").open("rb") as weights:
+        before = weights.read()
+        module.save(module.convert(Pooled(), INPUTS), file)
+        weights.seek(0)
+        assert weights.read() == before
+    assert file.with_suffix(".bin").read_bytes() != before
+    assert {path.name for path in tmp_path.iterdir()} == {"text.xml", "text.bin"}
+
+
+def test_an_int8_file_that_can_not_be_read_is_named(setup: Setup) -> None:
+    """Another engine may do."""
+    file = module.quantized_file(setup.artifact.path)
+    file.parent.mkdir()
+    file.write_text("no model")
+    with pytest.raises(EngineUnsuitable, match=r"openvino can't read .*text\.xml"):
+        openvino_engine(never, INPUTS, setup=Setup("int8", 1, setup.artifact, setup.cache))
+
+
+def test_what_openvino_can_not_run_is_the_engines_fault(network: Pooled, setup: Setup) -> None:
+    """Another one may do."""
+    run = engine(network, setup)
+    with pytest.raises(EngineUnsuitable, match="openvino can't run the network"):
+        run({**INPUTS, "unknown": torch.zeros(1)})
+
+
 def test_openvino_does_not_tell_its_makers_of_its_use() -> None:
     """Its telemetry is not even imported."""
     program = (
