@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
 
 import structlog
@@ -30,6 +31,8 @@ Key = Mapping[str, Any]
 SEAL: Final = "seal.json"
 # Entries that nobody has read for so long, in seconds, are removed.
 KEPT: Final = 30 * 86400.0
+# What is still half written after so many seconds was left by a process that ended.
+WRITTEN: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +51,38 @@ class EngineCache:
         if self.folder is None:
             return None
         place = self.folder / _name(key)
-        try:
-            is_whole = json.loads((place / SEAL).read_text()) == _seal(place, key)
-        except (OSError, ValueError):
+        if not _is_whole(place, key):
             return None
         with suppress(OSError):
             os.utime(place / SEAL)
-        return place if is_whole else None
+        return place
 
     def write(self, key: Key, fill: Callable[[Path], None]) -> Path | None:
         """Let `fill` write the key's entry into an empty folder, and keep it.
 
-        The entry's folder; None where nothing can be written, which is only logged.
+        The entry's folder, which has what another process wrote where that was quicker; None where
+        nothing can be written, which is only logged.
         """
         if self.folder is None:
             return None
-        part = self.folder / f"{_name(key)}.{os.getpid()}.part"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part.mkdir()
-            fill(part)
-            (part / SEAL).write_text(json.dumps(_seal(part, key)))
-            place = _put(part, self.folder / _name(key))
+            with TemporaryDirectory(dir=self.folder, suffix=".part") as part:
+                entry = Path(part, "entry")
+                entry.mkdir()
+                fill(entry)
+                (entry / SEAL).write_text(json.dumps(_seal(entry, key)))
+                place = _put(entry, self.folder / _name(key), key)
             _forget_unread(self.folder)
         except (OSError, RuntimeError) as error:  # The latter is openvino's, where a disk is full.
             log.warning("engine_cache_not_written", folder=str(self.folder), reason=str(error))
             return None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         return place
+
+    def forget(self, key: Key) -> None:
+        """Remove the key's entry, if there is one."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder / _name(key), ignore_errors=True)
 
 
 def _name(key: Key) -> str:
@@ -88,19 +94,34 @@ def _seal(folder: Path, key: Key) -> dict[str, Any]:
     return {"key": dict(key), "files": {name: sha256(folder / name) for name in names}}
 
 
-def _put(part: Path, place: Path) -> Path:
-    """Move an entry to its place; whoever still reads an older one there goes on doing so."""
-    shutil.rmtree(place, ignore_errors=True)
+def _is_whole(place: Path, key: Key) -> bool:
     try:
-        part.rename(place)
+        return bool(json.loads((place / SEAL).read_text()) == _seal(place, key))
+    except (OSError, ValueError):
+        return False
+
+
+def _put(entry: Path, place: Path, key: Key) -> Path:
+    """Move an entry to its place, unless a whole one is there, which others may be about to use."""
+    try:
+        entry.rename(place)
     except OSError:
-        if not place.is_dir():  # Else another process was quicker, with the same entry.
-            raise
+        if not _is_whole(place, key):
+            place.rename(entry.with_name("damaged"))  # Into the folder that is removed next.
+            entry.rename(place)
     return place
 
 
 def _forget_unread(folder: Path) -> None:
     for seal in folder.glob(f"*/{SEAL}"):
-        with suppress(OSError):
-            if seal.stat().st_mtime < time.time() - KEPT:
-                shutil.rmtree(seal.parent, ignore_errors=True)
+        if _is_older(seal, KEPT):
+            shutil.rmtree(seal.parent, ignore_errors=True)
+    for part in folder.glob("*.part"):
+        if _is_older(part, WRITTEN):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_older(path: Path, seconds: float) -> bool:
+    with suppress(OSError):
+        return path.stat().st_mtime < time.time() - seconds
+    return False

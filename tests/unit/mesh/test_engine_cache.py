@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.engine_cache import KEPT, SEAL, EngineCache
+from mesh.engine_cache import KEPT, SEAL, WRITTEN, EngineCache
 from mesh.settings import NodeSettings
 
 KEY = {"version": "sha256:1", "openvino": "1"}
@@ -41,13 +41,47 @@ def test_an_entry_is_read_under_its_key_alone(cache: EngineCache) -> None:
     assert cache.read({**KEY, "openvino": "2"}) is None
 
 
-def test_an_entry_is_replaced_as_a_whole(cache: EngineCache) -> None:
-    """Nothing else is left in the folder."""
+def test_a_whole_entry_is_kept(cache: EngineCache) -> None:
+    """Others may be about to use it; and nothing else is left in the folder."""
     for text in ("one", "two"):
-        assert content(cache.write(KEY, filled(text))) == text
-    assert content(cache.read(KEY)) == "two"
+        assert content(cache.write(KEY, filled(text))) == "one"
+    assert content(cache.read(KEY)) == "one"
     assert cache.folder is not None
     assert len([*cache.folder.iterdir()]) == 1
+
+
+def test_a_forgotten_entry_can_be_written_anew(cache: EngineCache) -> None:
+    """As where it is whole and yet no longer true."""
+    cache.forget(KEY)
+    cache.write(KEY, filled("one"))
+    cache.forget(KEY)
+    assert cache.read(KEY) is None
+    assert content(cache.write(KEY, filled("two"))) == "two"
+
+
+def test_processes_of_one_id_write_the_same_entry_at_once(cache: EngineCache) -> None:
+    """As in containers that share a volume: the quicker one's is kept."""
+
+    def fill(folder: Path) -> None:
+        assert content(cache.write(KEY, filled("quicker"))) == "quicker"
+        filled("slower")(folder)
+
+    assert content(cache.write(KEY, fill)) == "quicker"
+    assert cache.folder is not None
+    assert len([*cache.folder.iterdir()]) == 1
+
+
+def test_what_others_have_half_written_is_left_for_a_while(cache: EngineCache) -> None:
+    """It is removed once they can't be at it any more."""
+    cache.write(KEY, filled("one"))
+    assert cache.folder is not None
+    old, new = cache.folder / "old.part", cache.folder / "new.part"
+    for part in (old, new):
+        part.mkdir()
+    long_ago = time.time() - WRITTEN - 60
+    os.utime(old, (long_ago, long_ago))
+    cache.write({"number": 1}, filled("two"))
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def cut(entry: Path) -> None:
