@@ -86,20 +86,25 @@ def _measured(kind: Kind, model: M, seconds: float) -> Trial[M]:
 
 
 def known_choice(settings: NodeSettings, artifact: Artifact) -> Mapping[str, Any] | None:
-    """What an earlier start on this machine found, where the cache has it and it is allowed."""
+    """What an earlier start on this machine found, where the cache has it and it is allowed.
+
+    `engine` and `dtype`; and `max_batch_cost`, where that was measured.
+    """
     folder = EngineCache.of(settings).read(_key(settings, artifact))
     if folder is None:
         return None
-    choice: dict[str, Any] = json.loads((folder / CHOICE).read_text())
+    try:
+        choice: dict[str, Any] = json.loads((folder / CHOICE).read_text())
+    except (OSError, ValueError):  # Another process has just removed it.
+        return None
     return choice if Kind(choice["engine"], choice["dtype"]) in kinds(settings) else None
 
 
 def keep_choice(settings: NodeSettings, artifact: Artifact, choice: Mapping[str, Any]) -> None:
-    """Keep what was found for the next start."""
-    text = json.dumps(choice)
-    EngineCache.of(settings).write(
-        _key(settings, artifact), lambda folder: _write(folder / CHOICE, text)
-    )
+    """Keep what was found for the next start, in the place of what was found before."""
+    cache, key, text = EngineCache.of(settings), _key(settings, artifact), json.dumps(choice)
+    cache.forget(key)
+    cache.write(key, lambda folder: _write(folder / CHOICE, text))
 
 
 def _write(file: Path, text: str) -> None:

@@ -129,13 +129,20 @@ def _quantized(artifact: Artifact) -> Any:
 def _kept(make: MakeNetwork, example: Inputs, setup: Setup) -> Any:
     """The converted network, from the cache or else put there."""
     key = _key(make, setup.artifact)
-    folder = setup.cache.read(key)
-    if folder is None:
-        model = convert(make(), example)
-        folder = setup.cache.write(key, lambda part: save(model, part / MODEL))
-        if folder is None:
-            return model
-    return core().read_model(folder / MODEL)
+    if model := _read(setup.cache.read(key)):
+        return model
+    model = convert(make(), example)
+    # Read even now: its weights are mapped then, and each start computes the same to the last bit.
+    return _read(setup.cache.write(key, lambda part: save(model, part / MODEL))) or model
+
+
+def _read(entry: Path | None) -> Any:
+    """An entry's model; None without one, or where another process has just removed it."""
+    try:
+        return entry and core().read_model(entry / MODEL)
+    except (OSError, RuntimeError, ValueError) as error:
+        log.warning("engine_cache_not_read", folder=str(entry), reason=_last(error))
+        return None
 
 
 def _key(make: MakeNetwork, artifact: Artifact) -> Key:

@@ -7,6 +7,7 @@ import pytest
 from mesh.artifact import Artifact, ArtifactError
 from mesh.choosing import choose, first, keep_choice, known_choice, processor
 from mesh.engine import EngineUnsuitable, Kind
+from mesh.engine_cache import EngineCache
 from mesh.golden import GoldenMismatch
 from mesh.settings import NodeSettings
 from tests import fake_artifacts
@@ -94,6 +95,22 @@ def test_a_choice_is_known_at_the_next_start(tmp_path: Path, artifact: Artifact)
     assert known_choice(one, artifact) == CHOICE
     assert known_choice(settings(tmp_path / "cache", threads=2), artifact) is None
     assert known_choice(settings(tmp_path / "cache", dtype="float32"), artifact) is None
+
+
+def test_a_choice_takes_the_place_of_the_one_before(tmp_path: Path, artifact: Artifact) -> None:
+    """Which no longer held, or lacked something."""
+    one = settings(tmp_path / "cache")
+    for cost in (1.0, 2.0):
+        keep_choice(one, artifact, {**CHOICE, "max_batch_cost": cost})
+        assert known_choice(one, artifact) == {**CHOICE, "max_batch_cost": cost}
+
+
+def test_a_choice_that_vanishes_is_none(
+    tmp_path: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may remove it between two looks at it."""
+    monkeypatch.setattr(EngineCache, "read", lambda cache, key: tmp_path / "gone")
+    assert known_choice(settings(tmp_path / "cache"), artifact) is None
 
 
 def test_a_choice_that_settings_no_longer_allow_is_none(tmp_path: Path, artifact: Artifact) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from mesh import openvino_engine as module
 from mesh.artifact import Artifact
 from mesh.engine import Engine, EngineUnsuitable
-from mesh.engine_cache import EngineCache
+from mesh.engine_cache import EngineCache, Key
 from mesh.openvino_engine import Setup, openvino_engine
 from tests import fake_artifacts
 
@@ -110,6 +111,29 @@ def test_other_code_converts_anew(
     monkeypatch.setattr(module, "sources_hash", lambda name: "other")
     with pytest.raises(AssertionError, match="the network was made"):
         openvino_engine(never, INPUTS, setup=setup)
+
+
+class Vanishing(EngineCache):
+    """A cache whose entries are removed as soon as they were looked at."""
+
+    def read(self, key: Key) -> Path | None:
+        """The folder of what was there."""
+        if (entry := super().read(key)) is not None:
+            self.forget(key)
+        return entry
+
+    def write(self, key: Key, fill: Callable[[Path], None]) -> Path | None:
+        """The folder of what was there."""
+        entry = super().write(key, fill)
+        self.forget(key)
+        return entry
+
+
+def test_an_entry_that_vanishes_is_none(network: Pooled, setup: Setup) -> None:
+    """Whether before it is used or right after it was written, the node starts."""
+    expected = engine(network, setup)(INPUTS)
+    vanishing = Setup("float32", 1, setup.artifact, Vanishing(setup.cache.folder))
+    assert engine(network, vanishing)(INPUTS) == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_a_cache_it_works_from_memory(network: Pooled, setup: Setup) -> None:
