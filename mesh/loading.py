@@ -4,14 +4,14 @@ What a node's `__main__` names is only which folder and which class.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import best_batch_cost, seconds_per_item
+from mesh.calibration import Clock, best_batch_cost, seconds_per_item
 from mesh.choosing import choose, first, keep_choice, known_choice
 from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
@@ -35,6 +35,7 @@ log = structlog.stdlib.get_logger(__name__)
 LoadEncoder = Callable[[Artifact, EngineBuilder, InputLimits], Encoder[Any]]
 LoadClassifier = Callable[[Artifact, EngineBuilder], Classifier]
 Encoders = Sequence[Encoder[Any]]
+Choice = Mapping[str, Any]
 
 
 def load_encoder(
@@ -50,45 +51,46 @@ def load_encoder(
     def encoders_of(kind: Kind) -> Encoders:
         return _load_encoders(kind, settings, artifact, load)
 
-    chosen, encoders = _as_before(settings, artifact, encoders_of) or _anew(
-        settings, artifact, encoders_of
-    )
-    return EncoderService(encoders, chosen, metrics)
+    known = known_choice(settings, artifact)
+    choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
+    if not settings.max_batch_cost and "max_batch_cost" not in choice:
+        cost = best_batch_cost(encoders[0], _clock(settings))
+        choice = {**choice, "max_batch_cost": cost}
+    if choice != known:
+        keep_choice(settings, artifact, choice)
+    log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
+    return EncoderService(encoders, _settled(settings, choice), metrics)
 
 
 def _as_before(
-    settings: NodeSettings, artifact: Artifact, load: Callable[[Kind], Encoders]
-) -> tuple[NodeSettings, Encoders] | None:
+    known: Choice | None, load: Callable[[Kind], Encoders]
+) -> tuple[Choice, Encoders] | None:
     """What an earlier start chose, if that still holds."""
-    if (choice := known_choice(settings, artifact)) is None:
+    if known is None:
         return None
-    cost = settings.max_batch_cost or choice["max_batch_cost"]
     try:
-        encoders = load(Kind(choice["engine"], choice["dtype"]))
+        return known, load(Kind(known["engine"], known["dtype"]))
     except (EngineUnsuitable, GoldenMismatch) as error:
         log.warning("engine_no_longer_holds", reason=str(error))
         return None
-    return _settled(settings, {**choice, "max_batch_cost": cost}, "kept"), encoders
 
 
-def _anew(
-    settings: NodeSettings, artifact: Artifact, load: Callable[[Kind], Encoders]
-) -> tuple[NodeSettings, Encoders]:
+def _anew(settings: NodeSettings, load: Callable[[Kind], Encoders]) -> tuple[Choice, Encoders]:
     """What measuring says."""
-    # On one thread the two clocks agree, but for what other processes take of the core.
-    clock = time.process_time if is_on_one_thread(settings) else time.perf_counter
+    clock = _clock(settings)
     kind, encoders = choose(kinds(settings), load, lambda made: seconds_per_item(made[0], clock))
-    cost = settings.max_batch_cost or best_batch_cost(encoders[0], clock)
-    choice = {**kind._asdict(), "max_batch_cost": cost}
-    if not settings.max_batch_cost:  # What a user set tells nothing of the machine.
-        keep_choice(settings, artifact, choice)
-    return _settled(settings, choice, "measured"), encoders
+    return kind._asdict(), encoders
 
 
-def _settled(settings: NodeSettings, choice: dict[str, Any], why: str) -> NodeSettings:
-    """The settings with what was chosen in the place of "auto"."""
-    log.info("engine_chosen", **choice, why=why)
-    return settings.model_copy(update=choice)
+def _clock(settings: NodeSettings) -> Clock:
+    """On one thread the two agree, but for what other processes take of the core."""
+    return time.process_time if is_on_one_thread(settings) else time.perf_counter
+
+
+def _settled(settings: NodeSettings, choice: Choice) -> NodeSettings:
+    """The settings with what was chosen in the place of "auto", and of a cost that nobody set."""
+    asked = {"max_batch_cost": settings.max_batch_cost} if settings.max_batch_cost else {}
+    return settings.model_copy(update={**choice, **asked})
 
 
 def _load_encoders(

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
+from mesh import loading
 from mesh.artifact import Artifact, ArtifactError
 from mesh.engine import EngineBuilder
 from mesh.golden import GoldenMismatch
@@ -51,6 +53,28 @@ async def test_an_encoder_is_loaded_from_its_folder_of_the_model(
     fake_artifacts.write_encoder(tmp_path / "text")
     service = load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
     assert service.info()["version"].startswith("sha256:")
+
+
+async def test_an_engine_is_measured_once_though_the_cost_of_a_batch_is_set(
+    tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cost is measured and kept by the first start that has none set."""
+    fake_artifacts.write_encoder(tmp_path / "text")
+    asked = settings(tmp_path).model_copy(update={"engine_cache": str(tmp_path / "cache")})
+    measured = list[str]()
+    chosen, costs = loading.choose, iter([7.0])
+
+    def choose(allowed: Any, load: Any, seconds: Any) -> Any:
+        measured.append("engine")
+        return chosen(allowed, load, seconds)
+
+    monkeypatch.setattr(loading, "choose", choose)
+    monkeypatch.setattr(loading, "best_batch_cost", lambda encoder, clock: next(costs))
+    for set_cost, expected in ((3.0, 3.0), (5.0, 5.0), (0.0, 7.0), (0.0, 7.0), (5.0, 5.0)):
+        one = asked.model_copy(update={"max_batch_cost": set_cost})
+        service = load_encoder(one, metrics, "text", fake_artifacts.load_encoder)
+        assert service.info()["max_batch_cost"] == expected
+    assert measured == ["engine"]
 
 
 @pytest.mark.parametrize("missing", ["name", "golden"])
