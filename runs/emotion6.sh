@@ -6,7 +6,11 @@ BIN=.venv/bin
 $BIN/sensemesh data build emotion6 --from "$DATA" --to run/emotion6
 $BIN/python -m training.encoder runs/emotion6_faces.toml image --output run/models/emotion6_faces
 $BIN/sensemesh train runs/emotion6.toml
-$BIN/sensemesh evaluate models/emotion6 run/emotion6/manifest.csv --compare runs/emotion6.toml
+for split in dev test; do
+  $BIN/sensemesh evaluate models/emotion6 run/emotion6/manifest.csv --split $split --out run/evaluation/$split --compare runs/emotion6.toml
+done
+$BIN/python -m training.folds runs/emotion6.toml audio
+$BIN/python -m training.folds runs/emotion6.toml audio --fused
 
 # The same figures through the running mesh.
 $BIN/sensemesh up --model models/emotion6 --port 8021 > run/up.log & mesh=$!
