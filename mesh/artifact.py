@@ -75,6 +75,13 @@ class Artifact:
             raise ArtifactError(f"{entry['source']} has SHA-256 {found}, not {entry['sha256']}")
         return file
 
+    def check_preprocess(self, revision: int) -> None:
+        """ArtifactError where the artifact was made for another revision of preprocessing."""
+        if (made_for := self.config.get("preprocess_revision")) != revision:
+            raise ArtifactError(
+                f"{self.path} was made for preprocess_revision {made_for}, but this is {revision}"
+            )
+
     @contextmanager
     def blamed(self) -> Iterator[None]:
         """Whatever goes wrong inside is the artifact's fault, and becomes an ArtifactError."""

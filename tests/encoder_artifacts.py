@@ -11,8 +11,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 
 from mesh.artifact import Artifact, sha256
+from services.audio_encoder import preprocess as audio
 from services.audio_encoder.whisper import PooledWhisper, WhisperShape
+from services.text_encoder import preprocess as text
 from services.text_encoder.bert import BertShape, MeanPooledBert
+from services.vision_encoder import preprocess as image
 from services.vision_encoder.efficientnet import EfficientNetLite0
 from tests.ctranslate2_writer import write_whisper
 
@@ -82,6 +85,7 @@ def text_artifact(folder: Path) -> Artifact:
         base=_entry(folder / "base.safetensors"),
         tokenizer=_entry(folder / "tokenizer.json"),
         preprocess={"max_tokens": 8},
+        preprocess_revision=text.REVISION,
     )
 
 
@@ -96,6 +100,7 @@ def vision_artifact(folder: Path) -> Artifact:
         model={},
         base=_entry(folder / "base.pth"),
         preprocess={"size": 32, "crop": 1.0},
+        preprocess_revision=image.REVISION,
     )
 
 
@@ -108,6 +113,7 @@ def audio_artifact(folder: Path) -> Artifact:
         model=WHISPER,
         base=_entry(folder / "model.bin"),
         preprocess={"mels": 80, "seconds": 30},
+        preprocess_revision=audio.REVISION,
     )
 
 

@@ -12,12 +12,12 @@ import torch
 
 from mesh.artifact import Artifact, ArtifactError, locate, sha256
 from mesh.embedding import Modality
+from services.audio_encoder import preprocess as audio
 from services.audio_encoder.model import ARCHITECTURES as AUDIO
-from services.audio_encoder.preprocess import AudioConfig
+from services.text_encoder import preprocess as text
 from services.text_encoder.model import ARCHITECTURES as TEXT
-from services.text_encoder.preprocess import TextConfig
+from services.vision_encoder import preprocess as image
 from services.vision_encoder.model import ARCHITECTURES as VISION
-from services.vision_encoder.preprocess import ImageConfig
 from training.config import ConfigError, EncoderConfig
 from training.golden import write_config, write_tensors
 
@@ -27,12 +27,15 @@ ARCHITECTURES: Final[Mapping[Modality, Mapping[str, Any]]] = {
     Modality.AUDIO: AUDIO,
 }
 PREPROCESS: Final = {
-    Modality.TEXT: TextConfig,
-    Modality.IMAGE: ImageConfig,
-    Modality.AUDIO: AudioConfig,
+    Modality.TEXT: text.TextConfig,
+    Modality.IMAGE: image.ImageConfig,
+    Modality.AUDIO: audio.AudioConfig,
 }
-# What preprocessing computes from a file; a change of that is a new revision.
-PREPROCESS_REVISION: Final = {Modality.TEXT: 1, Modality.IMAGE: 2, Modality.AUDIO: 1}
+PREPROCESS_REVISION: Final = {
+    Modality.TEXT: text.REVISION,
+    Modality.IMAGE: image.REVISION,
+    Modality.AUDIO: audio.REVISION,
+}
 WEIGHTS: Final = "model.safetensors"
 
 

@@ -16,6 +16,7 @@ from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
 from services.audio_encoder.preprocess import (
     FRAMES_PER_SECOND,
+    REVISION,
     SAMPLE_RATE,
     AudioConfig,
     AudioItem,
@@ -47,8 +48,10 @@ class AudioEncoder:
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
         """Build the artifact's model.
 
-        Without a `base` all the weights are the artifact's own; ValueError as check_fits.
+        Without a `base` all the weights are the artifact's own; ValueError as check_fits,
+        ArtifactError where it was made for other preprocessing.
         """
+        artifact.check_preprocess(REVISION)
         preprocess = AudioPreprocessor(
             AudioConfig(**artifact.config["preprocess"]),
             limits.max_audio_bytes,

@@ -17,6 +17,9 @@ from torchaudio.transforms import Resample
 from mesh.errors import InvalidInput
 from services.audio_encoder.decode import Decoder
 
+# What preprocessing computes from an input; a change of that raises it, and needs new artifacts.
+REVISION: Final = 1
+
 SAMPLE_RATE: Final = 16_000
 N_FFT: Final = 400  # 25 ms
 HOP: Final = 160  # 10 ms

@@ -12,7 +12,13 @@ from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
-from services.text_encoder.preprocess import TextConfig, TextItem, TextPreprocessor, collate
+from services.text_encoder.preprocess import (
+    REVISION,
+    TextConfig,
+    TextItem,
+    TextPreprocessor,
+    collate,
+)
 
 if TYPE_CHECKING:
     from services.text_encoder.network import Network
@@ -40,6 +46,7 @@ class TextEncoder:
     @classmethod
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
         """Build the artifact's model and tokenizer; ArtifactError if they don't fit each other."""
+        artifact.check_preprocess(REVISION)
         preprocess = TextPreprocessor(
             TextConfig(**artifact.config["preprocess"]),
             artifact.file("tokenizer"),

@@ -12,6 +12,9 @@ from tokenizers import Tokenizer
 
 from mesh.errors import InvalidInput, TooLarge
 
+# What preprocessing computes from an input; a change of that raises it, and needs new artifacts.
+REVISION: Final = 1
+
 # What a padded place holds. Any id would do: padding comes after the text, and the attention mask
 # says where, so that no network looks at it.
 PAD_ID: Final = 0

@@ -14,7 +14,12 @@ from mesh.embedding import Modality
 from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
-from services.vision_encoder.preprocess import ImageConfig, ImageItem, ImagePreprocessor
+from services.vision_encoder.preprocess import (
+    REVISION,
+    ImageConfig,
+    ImageItem,
+    ImagePreprocessor,
+)
 
 if TYPE_CHECKING:
     from services.vision_encoder.network import Network
@@ -41,8 +46,10 @@ class VisionEncoder:
     def load(cls, artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> Self:
         """Build the artifact's model.
 
-        Without a `base` all the weights are the artifact's own; ValueError as check_fits.
+        Without a `base` all the weights are the artifact's own; ValueError as check_fits,
+        ArtifactError where it was made for other preprocessing.
         """
+        artifact.check_preprocess(REVISION)
         preprocess = ImagePreprocessor(
             ImageConfig(**artifact.config["preprocess"]),
             limits.max_image_bytes,

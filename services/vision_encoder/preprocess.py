@@ -17,6 +17,9 @@ from torch.nn.functional import interpolate
 
 from mesh.errors import InvalidInput, TooLarge, UnsupportedFormat
 
+# What preprocessing computes from an input; a change of that raises it, and needs new artifacts.
+REVISION: Final = 2
+
 # How the files of each format begin. BMP's two letters alone would take in "BMW is a car", so the
 # size of its second header is asked for too.
 SIGNATURES: Final = {

@@ -84,6 +84,8 @@ def test_what_ships_is_small_and_holds_no_base_weights() -> None:
     assert {file.suffix for file in files} <= {
         ".flac", ".jpg", ".json", ".md", ".safetensors", ".txt", ".wav"
     }  # fmt: skip
+    # Beside weights there are counts of batches, and the statistics that a head standardises by.
+    others = {"image": {torch.int64}, "fusion": {torch.float32}}
     for part in ("text", "image", "audio", "fusion"):
         dtypes = {weight.dtype for weight in Artifact.open(MODEL / part).weights().values()}
-        assert dtypes <= {torch.float16}
+        assert dtypes <= {torch.float16} | others.get(part, set())

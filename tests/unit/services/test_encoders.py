@@ -166,6 +166,20 @@ def test_a_wrong_config_is_an_artifact_error(
         load_in_node(modality, artifact.path)
 
 
+@pytest.mark.parametrize("made_for", [0, None])
+def test_an_artifact_for_other_preprocessing_is_refused(
+    modality: Modality, artifact: Artifact, made_for: int | None
+) -> None:
+    """Its numbers would be of inputs that the network never saw; the error names both revisions."""
+    revision = artifact.config["preprocess_revision"]
+    config = {**artifact.config, "preprocess_revision": made_for}
+    (artifact.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        ArtifactError, match=f"preprocess_revision {made_for}, but this is {revision}"
+    ):
+        load_in_node(modality, artifact.path)
+
+
 def test_weights_that_do_not_fit_are_an_artifact_error(
     modality: Modality, artifact: Artifact
 ) -> None:

@@ -17,6 +17,7 @@ from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
 from mesh.torch_engine import torch_engine
 from services.audio_encoder.encoder import AudioEncoder
+from services.audio_encoder.preprocess import REVISION
 from tests.media import sound, tone
 from tests.unit.services.audio_encoder.networks import MODELS, encode, network
 
@@ -43,6 +44,7 @@ def load(folder: Path, family: str, **changes: Any) -> AudioEncoder:
         "architecture": family,
         "model": MODELS[family],
         "preprocess": {"mels": 80, "seconds": 30},
+        "preprocess_revision": REVISION,
     }
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
     return AudioEncoder.load(Artifact.open(folder), ENGINE, InputLimits())

@@ -16,6 +16,7 @@ from mesh.engine import EngineBuilder
 from mesh.settings import InputLimits
 from mesh.torch_engine import torch_engine
 from services.text_encoder.encoder import TextEncoder
+from services.text_encoder.preprocess import REVISION
 from tests.encoder_artifacts import write_tokenizer
 from tests.unit.services.text_encoder.networks import MODELS, encode, network
 
@@ -32,6 +33,7 @@ def load(folder: Path, family: str, **changes: Any) -> TextEncoder:
         "model": MODELS[family],
         "tokenizer": {"source": "path:tokenizer.json", "sha256": sha256(tokenizer)},
         "preprocess": {"max_tokens": 8},
+        "preprocess_revision": REVISION,
     }
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
     return TextEncoder.load(Artifact.open(folder), ENGINE, InputLimits())

@@ -19,6 +19,7 @@ from mesh.settings import InputLimits
 from mesh.torch_engine import torch_engine
 from services.vision_encoder.encoder import VisionEncoder
 from services.vision_encoder.model import ARCHITECTURES
+from services.vision_encoder.preprocess import REVISION
 from tests.encoder_artifacts import seeded
 from tests.media import encoded, gradient
 
@@ -77,6 +78,7 @@ def artifact(folder: Path, case: Case, size: int = SIZE) -> Artifact:
         "architecture": case.architecture,
         "model": case.model,
         "preprocess": {"size": size},
+        "preprocess_revision": REVISION,
     }
     (folder / "config.json").write_text(json.dumps(config))
     return Artifact.open(folder)
