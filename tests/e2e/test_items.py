@@ -21,7 +21,7 @@ from tests.media import encoded
 
 LONG = " and again" * 500
 # Long texts that keep the model busy for some seconds.
-BUSY = 24
+BUSY = 160
 # As many items as a node holds at a time.
 QUEUE = NodeSettings.model_fields["max_queue"].default
 
