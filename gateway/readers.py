@@ -81,7 +81,12 @@ class Reading:
         return done
 
     def result(self) -> bytes:
-        """What the work gave or raised, once it is done."""
-        if self._error is not None:
-            raise self._error
-        return self._value
+        """What the work gave or raised, once it is done. To be asked once."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            # Its traceback holds this frame: a refused body would stay until garbage collection.
+            del error

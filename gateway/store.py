@@ -148,7 +148,9 @@ class Store:
             async with asyncio.timeout(patience):
                 answer = await question()
         except (RedisError, OSError, TimeoutError) as error:
-            self._read_failed(error)
+            # What had only the rest of another question's time tells nothing of Redis.
+            if patience >= READ_TIMEOUT or not isinstance(error, TimeoutError):
+                self._read_failed(error)
             return None
         self._failures = 0
         return answer

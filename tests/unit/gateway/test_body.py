@@ -1,5 +1,6 @@
 """Bodies: read whole and in time, or discarded within bounds. The streams stand for Granian's."""
 
+import gc
 import io
 import threading
 import time
@@ -84,6 +85,35 @@ def test_a_chunked_body_over_the_limit_is_refused_on_the_way(bodies: Bodies) -> 
     with pytest.raises(TooLarge):
         read(open_body(bodies, stream))
     assert stream.tell() <= LIMIT + module.CHUNK
+
+
+class Kept(bytes):
+    """A chunk of which it can be seen whether it is still held."""
+
+    held = 0
+
+    def __new__(cls, data: bytes) -> "Kept":
+        cls.held += 1
+        return super().__new__(cls, data)
+
+    def __del__(self) -> None:
+        type(self).held -= 1
+
+
+def test_a_refused_body_is_let_go_of_at_once(bodies: Bodies) -> None:
+    """Not by garbage collection, before which many more may come."""
+
+    class Source(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return Kept(super().read(size))
+
+    gc.disable()
+    try:
+        with pytest.raises(TooLarge):
+            read(open_body(bodies, Source(bytes(2 * LIMIT))))
+        assert Kept.held == 0
+    finally:
+        gc.enable()
 
 
 def test_a_chunked_body_reserves_as_it_comes(bodies: Bodies) -> None:

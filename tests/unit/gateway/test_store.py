@@ -169,6 +169,19 @@ async def test_a_claim_is_made_once(redis: FakeRedis, metrics: GatewayMetrics) -
     assert await store.peek(["a"]) is None
 
 
+async def test_a_claim_without_time_says_nothing_of_redis(
+    redis: FakeRedis, metrics: GatewayMetrics
+) -> None:
+    """It has what a look-up left of its time; Redis is asked again after that."""
+    store = open_store(redis, metrics)
+    redis.hangs = True
+    for _ in range(storing.PATIENCE):
+        assert await store.claim(Claim("a", "mine"), 5, storing.READ_TIMEOUT / 20) is None
+    redis.hangs = False
+    redis.entries["b"] = b"1"
+    assert await store.get(["b"]) == {"b": b"1"}
+
+
 async def test_writes_that_wait_are_bounded(redis: FakeRedis, metrics: GatewayMetrics) -> None:
     """Beyond MAX_WRITES they are dropped and counted."""
     store = open_store(redis, metrics)
