@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+DROPS: Final = ("cancelled", "expired", "overloaded", "closed")
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 SECONDS_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -129,6 +130,8 @@ class NodeMetrics:
             ["reason"],
             registry=registry,
         )
+        for reason in DROPS:  # From the start, or Prometheus would not see the first one as a rise.
+            self._dropped.labels(reason)
         self._encode_calls = Counter(
             "mesh_encode_calls", "Calls of Encode, of many items each.", registry=registry
         )
@@ -149,7 +152,7 @@ class NodeMetrics:
         self._queue_wait.observe(seconds)
 
     def dropped(self, reason: str) -> None:
-        """One item won't reach the model: "cancelled", "expired", "overloaded" or "closed"."""
+        """One item won't reach the model, for one of DROPS."""
         self._dropped.labels(reason).inc()
 
     def encode_called(self) -> None:

@@ -165,6 +165,8 @@ def test_metrics_count_what_they_are_told() -> None:
     }
     assert {name: registry.get_sample_value(name) for name in expected} == expected
     assert registry.get_sample_value("mesh_items_dropped_total", {"reason": "expired"}) == 1
+    # What has not happened yet is there, too: rates see the first time.
+    assert registry.get_sample_value("mesh_items_dropped_total", {"reason": "closed"}) == 0
     assert registry.get_sample_value("mesh_items_total", {"outcome": "OK"}) == 3
 
 
