@@ -29,7 +29,9 @@ PROBE_TIMEOUT: Final = 2.0
 PR_SET_PDEATHSIG: Final = 1
 
 # Local processes only: no proxy of the environment, and one set of certificates never read.
-http = httpx.Client(trust_env=False, verify=False, timeout=70.0)
+# No connection is used twice: among many threads, httpcore may close one that it just gave away.
+NEW_EACH = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+http = httpx.Client(trust_env=False, verify=False, timeout=70.0, limits=NEW_EACH)
 
 
 class Member:

@@ -176,6 +176,7 @@ def test_a_full_queue_refuses_the_request(mesh: Mesh, vision_node: Node) -> None
 def test_a_request_that_expires_in_the_queue_is_dropped_there(mesh: Mesh, text_node: Node) -> None:
     """A deadline set over HTTP reaches the node's queue: 504, and the model never sees the text."""
     batched = partial(text_node.count, "mesh_batch_items_sum")
+    text_node.encode(text_items(1))  # After it nothing waits any more of an earlier test.
     seen = batched()
     busy = text_node.send(text_items(BUSY, tail=LONG))
     refused(predict(mesh.url, {"text": new_text()}, timeout=0.5), 504)
