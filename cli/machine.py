@@ -3,9 +3,11 @@
 import contextlib
 import importlib.util
 import os
+import random
 import shutil
 import socket
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,13 +16,27 @@ from cli.topology import LOCALHOST
 REDIS_SERVERS = ("redis-server", "valkey-server")
 
 
+# Where nothing goes by itself: Linux gives outgoing connections the ports from 32,768 up.
+QUIET_PORTS: Final = range(20_000, 32_768)
+
+
 def free_ports(count: int) -> list[int]:
-    """Distinct ports that nothing listens on. Held together, then let go for others to bind."""
+    """Distinct ports that nothing has. Held together, then let go for others to bind.
+
+    Of those that the system would choose, one could meanwhile become the near end of somebody's
+    connection.
+    """
+    ports: list[int] = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((LOCALHOST, 0))
-        return [one.getsockname()[1] for one in sockets]
+        for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)):
+            if len(ports) == count:
+                break
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.socket()).bind((LOCALHOST, port))
+                ports.append(port)
+    if len(ports) < count:
+        raise click.ClickException(f"There are no {count} free ports on {LOCALHOST}.")
+    return ports
 
 
 def require_free(host: str, port: int) -> None:
