@@ -10,6 +10,8 @@ from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import uvloop
+
 from mesh.errors import DeadlineExpired, Unavailable
 
 T = TypeVar("T")
@@ -63,7 +65,7 @@ class BackgroundLoop:
             raise Unavailable("the gateway is stopping") from None
 
     def _main(self) -> None:
-        asyncio.run(self._until_closed())
+        uvloop.run(self._until_closed())
 
     async def _until_closed(self) -> None:
         self._loop = asyncio.get_running_loop()

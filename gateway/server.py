@@ -33,6 +33,7 @@ from granian.server.mp import MPServer
 
 from gateway.listener import BACKLOG, refuse_newcomers
 from gateway.sharing import Share, Shared
+from mesh.runtime import settle
 from mesh.settings import GatewaySettings
 
 # Beyond the requests that are admitted: refusals, health and metrics always find a thread.
@@ -132,6 +133,7 @@ def _work(settings: GatewaySettings, wiring: Wiring, shared: Shared, *granian: A
     _give_memory_back()
     try:
         with wiring(settings, share) as app:
+            settle()
             MPServer._spawn_wsgi_worker(worker_id, name, lambda: app, *rest)
     except Exception:
         # multiprocessing would print it over many lines, which are no JSON.

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
@@ -10,6 +11,8 @@ from mesh.errors import DeadlineExpired
 # Seconds that a value stays here for those who looked for it elsewhere before it landed: longer
 # than any look takes.
 LINGER: Final = 1.0
+# Seconds by which the loop's timers, which count milliseconds, may be early.
+EARLY: Final = 0.002
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,7 +37,7 @@ class SingleFlight(Generic[K, V]):
     ) -> V:
         """The value of `work()`, or its error; DeadlineExpired at `deadline`.
 
-        `looked` is when the caller looked into the cache; both are on the loop's clock.
+        `looked` is when the caller looked into the cache; both on the clock of time.monotonic().
         """
         while True:
             flight = self._flights.get(key)
@@ -43,7 +46,7 @@ class SingleFlight(Generic[K, V]):
             try:
                 return await self._wait(key, flight, deadline)
             except DeadlineExpired:
-                if asyncio.get_running_loop().time() >= deadline:
+                if time.monotonic() >= deadline - EARLY:
                     raise
 
     def _start(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> "_Flight[V]":
@@ -69,9 +72,8 @@ class SingleFlight(Generic[K, V]):
         if flight.task.cancelled() or flight.task.exception():
             self._forget(key, flight)
         else:
-            loop = asyncio.get_running_loop()
-            flight.landed = loop.time()
-            loop.call_later(LINGER, self._forget, key, flight)
+            flight.landed = time.monotonic()
+            asyncio.get_running_loop().call_later(LINGER, self._forget, key, flight)
 
     def _forget(self, key: K, flight: "_Flight[V]") -> None:
         if self._flights.get(key) is flight:

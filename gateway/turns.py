@@ -6,6 +6,7 @@ where Redis does not answer, or the claim is held for long, everybody encodes fo
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -41,7 +42,7 @@ class Sought:
     """An input whose embedding is to be had.
 
     `versions` are those under which somebody may leave it, and under which it was not there when
-    the caller looked. `looked` and `deadline` are on the clock of the loop.
+    the caller looked. `looked` and `deadline` are on the clock of time.monotonic().
     """
 
     modality: Modality
@@ -78,7 +79,7 @@ class Turns:
 
     async def _turn(self, sought: Sought) -> Embedding | Claim | None:
         """The embedding, or our claim to encode it; None where there is neither in time."""
-        now = asyncio.get_running_loop().time
+        now = time.monotonic
         claim = Claim(claim_key(sought.modality, sought.digest), uuid4().hex)
         most = min(CLAIM_SECONDS, WAIT_SHARE * (sought.deadline - now()))
         until, patience = now() + most, sought.looked + READ_TIMEOUT - now()
@@ -97,7 +98,7 @@ class Turns:
         self, key: str, sought: Sought, pauses: Iterator[float], until: float
     ) -> Embedding | None:
         """What the claim's owner leaves; None once the claim is over, or nobody can tell."""
-        now = asyncio.get_running_loop().time
+        now = time.monotonic
         keys = {embedding_key(sought.modality, v, sought.digest): v for v in sought.versions}
         held = True
         while held and now() < until:

@@ -15,17 +15,20 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from mesh.errors import MeshError
 from mesh.listening import GrpcServer, GrpcService, listen
 from mesh.ops import create_app
+from mesh.runtime import settle, share_cores
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics, configure_logging
 
@@ -55,9 +58,16 @@ Load = Callable[[NodeSettings, NodeMetrics], Service]
 def serve(name: str, settings: NodeSettings, load: Load) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then end the process: with 1 where the node failed."""
     configure_logging(name, settings.log_level)
-    node = Node(settings, load)
-    asyncio.run(node.run())
+    share_cores()
+    node = Node(settings, partial(_load_and_settle, load))
+    uvloop.run(node.run())
     _end(1 if node.state == "failed" else 0)
+
+
+def _load_and_settle(load: Load, settings: NodeSettings, metrics: NodeMetrics) -> Service:
+    service = load(settings, metrics)
+    settle()
+    return service
 
 
 def _end(code: int) -> NoReturn:

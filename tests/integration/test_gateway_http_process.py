@@ -114,7 +114,7 @@ def test_draining_says_so_and_still_answers(
     """Not ready, every connection closed after its answer, and everything is answered."""
     kept = gateway.send(predict_text("hi"))
     assert "connection" not in receive(kept).headers
-    slow = gateway.send(predict_text("wait 1"))
+    slow = gateway.send(predict_text("wait 2"))
     begun = gateway.send(head("Content-Length: 14") + b'{"text"')
     until(lambda: gateway.metric("mesh_in_flight") == 2, 10, "both have begun")
     gateway.signal(number)

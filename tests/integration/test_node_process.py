@@ -1,7 +1,9 @@
 """A node as a process of its own: signals, exit codes, logs."""
 
 import asyncio
+import os
 import signal
+import sys
 from pathlib import Path
 
 import grpc.aio
@@ -46,6 +48,14 @@ class TestProcess:
             node.process.send_signal(sent)
             assert await node.end() == 0
             assert [line["event"] for line in node.logs][-2:] == ["draining", "stopped"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="others have no such policy")
+    async def test_its_threads_leave_the_core_to_one_that_computes(self) -> None:
+        """A message that comes in does not interrupt a model, this node's or another's."""
+        async with process("encoder") as node:
+            await node.until("ready")
+            threads = map(int, os.listdir(f"/proc/{node.process.pid}/task"))
+            assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
     @pytest.mark.parametrize("text", ["stuck", "stuck model"])
     async def test_it_ends_although_a_thread_is_stuck(self, text: str) -> None:
