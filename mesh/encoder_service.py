@@ -4,36 +4,35 @@ What becomes of an item is in its own Result, so that one bad item never fails i
 call fails as a whole only where the node is stopping: then gRPC tries it at another one.
 """
 
+import contextvars
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, ClassVar, Final
 
 import grpc.aio
 import structlog
 
-from mesh.embedding import Modality, embedding_to_pb, modality_to_pb
+from mesh.embedding import Embedding, Modality, embedding_to_pb, modality_to_pb
 from mesh.encoding import Encoder, Raw
 from mesh.errors import (
     InvalidInput,
     MeshError,
     Overloaded,
     TooLarge,
-    Unavailable,
 )
-from mesh.item_encoder import ItemEncoder
+from mesh.item_encoder import Asked, ItemEncoder
+from mesh.places import Caller
 from mesh.settings import NodeSettings
 from mesh.statuses import MAX_REQUEST_ID, Context, time_left
 from mesh.telemetry import NodeMetrics
-from mesh.together import together
 from mesh.v1 import encoder_pb2 as pb
 from mesh.v1 import encoder_pb2_grpc as rpc
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Each item costs a task, however small it is.
+# Each item costs a place and a future, however small it is.
 MAX_ITEMS: Final = 1024
 
 _CODES: Final[dict[str, pb.Code]] = {name: getattr(pb, name) for name, _ in pb.Code.items()}
@@ -80,12 +79,13 @@ class EncoderService(rpc.EncoderServicer):
     async def Describe(
         self, request: pb.EncoderDescribeRequest, context: Context
     ) -> pb.EncoderDescribeResponse:
-        """The modality, version, dim and limits."""
+        """The modality, version, dim and limits, and how many items make a batch."""
         return pb.EncoderDescribeResponse(
             modality=modality_to_pb(self._encoder.modality),
             version=self._encoder.version,
             dim=self._encoder.dim,
             limits=self._encoder.limits,
+            batch_items=self._items.batch_items,
         )
 
     async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
@@ -96,8 +96,9 @@ class EncoderService(rpc.EncoderServicer):
         start = time.monotonic()
         latest = start + time_left(context, self._settings.timeout_max)
         with self._holding(request.ByteSize()) as fits:
-            answer = partial(self._answer, start=start, latest=latest, fits=fits)
-            results = await together(map(answer, request.items))
+            asked = [self._asked(item, start, latest, fits) for item in request.items]
+            outcomes = await self._encode(asked)
+        results = [self._result(outcome) for outcome in outcomes]
         _log_call(request, results, time.monotonic() - start)
         return pb.EncodeResponse(results=results)
 
@@ -111,24 +112,31 @@ class EncoderService(rpc.EncoderServicer):
         finally:
             self._bytes -= size
 
-    async def _answer(self, item: pb.Item, start: float, latest: float, fits: bool) -> pb.Result:
+    def _asked(self, item: pb.Item, start: float, latest: float, fits: bool) -> Asked | MeshError:
+        if not fits:
+            self._metrics.dropped("overloaded")
+            return Overloaded("this node holds as many bytes as it may")
+        context = contextvars.copy_context()
         if item.request_id:
-            structlog.contextvars.bind_contextvars(request_id=item.request_id[:MAX_REQUEST_ID])
+            name = item.request_id[:MAX_REQUEST_ID]
+            context.run(structlog.contextvars.bind_contextvars, request_id=name)
         try:
-            if not fits:
-                self._metrics.dropped("overloaded")
-                raise Overloaded("this node holds as many bytes as it may")
             raw = _payload(item, self._encoder.modality)
-            embedding = await self._items.encode(raw, min(latest, start + _timeout(item)))
-        except Unavailable:
-            raise
+            return Asked(raw, Caller(min(latest, start + _timeout(item)), context))
         except MeshError as error:
-            return self._failure(error)
-        except Exception:
-            log.exception("item_failed")
-            return self._failure(MeshError("internal error"))
+            return error
+
+    async def _encode(self, asked: Sequence[Asked | MeshError]) -> list[Embedding | MeshError]:
+        """What became of each; what can't be encoded is so by its error."""
+        valid = [one for one in asked if isinstance(one, Asked)]
+        outcomes = iter(await self._items.encode(valid))
+        return [one if isinstance(one, MeshError) else next(outcomes) for one in asked]
+
+    def _result(self, outcome: Embedding | MeshError) -> pb.Result:
+        if isinstance(outcome, MeshError):
+            return self._failure(outcome)
         self._metrics.answered("OK")
-        return pb.Result(embedding=embedding_to_pb(embedding))
+        return pb.Result(embedding=embedding_to_pb(outcome))
 
     def _failure(self, error: MeshError) -> pb.Result:
         self._metrics.answered(error.code)

@@ -78,13 +78,14 @@ def kinds(settings: NodeSettings) -> list[Kind]:
     """
     engines = [settings.engine]
     if settings.engine == "auto":
-        is_possible = _on_cpu(settings) and importlib.util.find_spec("openvino")
+        is_possible = is_on_cpu(settings) and importlib.util.find_spec("openvino")
         engines = ["openvino", "torch"] if is_possible else ["torch"]
     dtypes = ["bfloat16", "float32"] if settings.dtype == "auto" else [settings.dtype]
     return [Kind(engine, dtype) for engine in engines for dtype in dtypes]
 
 
-def _on_cpu(settings: NodeSettings) -> bool:
+def is_on_cpu(settings: NodeSettings) -> bool:
+    """Whether MESH_DEVICES names no other device: the model then computes where all else does."""
     return set(devices(settings)) == {"cpu"}
 
 
@@ -100,7 +101,7 @@ def threads(settings: NodeSettings) -> int:
 
 def is_on_one_thread(settings: NodeSettings) -> bool:
     """Whether a forward pass is the work of one thread of this process."""
-    return threads(settings) == 1 and _on_cpu(settings)
+    return threads(settings) == 1 and is_on_cpu(settings)
 
 
 def prepare(settings: NodeSettings) -> None:
@@ -108,7 +109,7 @@ def prepare(settings: NodeSettings) -> None:
 
     Raises DeviceMissing where one of MESH_DEVICES can't be used.
     """
-    if not _on_cpu(settings):
+    if not is_on_cpu(settings):
         from mesh.torch_engine import try_device
 
         for device in devices(settings):
@@ -140,7 +141,7 @@ def _openvino_builders(
 ) -> list[EngineBuilder]:
     if not importlib.util.find_spec("openvino"):
         raise EngineUnsuitable("MESH_ENGINE: openvino is not installed")
-    if not _on_cpu(settings):
+    if not is_on_cpu(settings):
         raise EngineUnsuitable("MESH_DEVICES: the openvino engine runs on the cpu alone")
     from mesh.openvino_engine import Setup, openvino_engine
 

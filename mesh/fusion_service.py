@@ -19,13 +19,12 @@ from mesh.head import Embeddings, Head, HeadItem, Vector
 from mesh.settings import NodeSettings
 from mesh.statuses import MAX_REQUEST_ID, Context, time_left
 from mesh.telemetry import NodeMetrics
-from mesh.together import together
 from mesh.v1 import fusion_pb2 as pb
 from mesh.v1 import fusion_pb2_grpc as rpc
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Each example costs a task.
+# Each example costs a place and a future.
 MAX_EXAMPLES: Final = 1024
 
 
@@ -94,11 +93,11 @@ class FusionService(rpc.FusionServicer):
         if len(examples) > MAX_EXAMPLES:
             raise TooLarge(f"a call takes at most {MAX_EXAMPLES} examples")
         chosen = [self._choose(_embeddings(example), request.version) for example in examples]
-        rows = await together(head.classify(item, deadline) for head, item in chosen)
-        return [
-            _classification(head.classifier, row)
-            for (head, _), row in zip(chosen, rows, strict=True)
-        ]
+        rows = {
+            head: iter(await head.classify([i for h, i in chosen if h is head], deadline))
+            for head in dict.fromkeys(head for head, _ in chosen)
+        }
+        return [_classification(head.classifier, next(rows[head])) for head, _ in chosen]
 
     def _choose(self, embeddings: Embeddings, version: str) -> tuple[Head, HeadItem]:
         for head in self._heads:

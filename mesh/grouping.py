@@ -27,6 +27,10 @@ class BatchLimits:
         """Whether so many items, the largest of this size, may be one batch."""
         return items <= self.max_items and items * largest <= self.max_cost
 
+    def fit(self, size: float) -> int:
+        """How many items of this size are a full batch; one, where even that is too large."""
+        return max(1, min(self.max_items, int(self.max_cost // size)))
+
 
 def choose(sizes: Sequence[float], limits: BatchLimits) -> list[int]:
     """The indices of the next batch among waiting items of these sizes, given the oldest first.

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from mesh.batching import Batcher
 from mesh.classifying import Classifier, Example
 from mesh.embedding import Embedding, Modality
-from mesh.errors import InvalidInput, MeshError
+from mesh.errors import InvalidInput, MeshError, Overloaded
 from mesh.grouping import BatchLimits
+from mesh.places import Caller
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
 
@@ -66,16 +67,17 @@ class Head:
         """An example that it understands, checked; InvalidInput where a vector can't be right."""
         return HeadItem({modality: self._vector(e) for modality, e in embeddings.items()})
 
-    async def classify(self, item: HeadItem, deadline: float) -> Vector:
-        """The probabilities, of shape (labels,); `deadline` as in ItemEncoder.encode.
+    async def classify(self, items: Sequence[HeadItem], deadline: float) -> list[Vector]:
+        """The probabilities of each, of shape (labels,); `deadline` as in ItemEncoder.encode.
 
         Raises Overloaded, DeadlineExpired, Unavailable, or MeshError where the model failed.
         """
-        with self._batcher.reserve() as submit:
-            probabilities = await submit(item, deadline)
-        if not np.isfinite(probabilities).all():
-            raise MeshError("the model gave probabilities that are not finite")
-        return probabilities
+        with self._batcher.reserve([Caller(deadline)] * len(items)) as places:
+            if len(places) < len(items):
+                raise Overloaded("this node's queue is full")
+            for place, item in zip(places, items, strict=True):
+                self._batcher.submit(place, item)
+            return [_checked(await place.outcome) for place in places]
 
     def _vector(self, embedding: Embedding) -> Vector:
         name, expected = embedding.modality, self.classifier.encoders[embedding.modality].dim
@@ -85,6 +87,14 @@ class Head:
         if not np.isfinite(vector).all():
             raise InvalidInput(f"the {name} embedding holds numbers that are not finite")
         return vector
+
+
+def _checked(outcome: Vector | MeshError) -> Vector:
+    if isinstance(outcome, MeshError):
+        raise outcome
+    if not np.isfinite(outcome).all():
+        raise MeshError("the model gave probabilities that are not finite")
+    return outcome
 
 
 def _classify(classifier: Classifier) -> Callable[[Sequence[HeadItem]], Sequence[Vector]]:

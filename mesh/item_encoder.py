@@ -1,4 +1,4 @@
-"""One raw input to its embedding: a place, preprocessing on a thread, the Batcher, the model.
+"""Raw inputs to their embeddings: places, preprocessing on a thread, the Batcher, the model.
 
 Knows nothing of gRPC; mesh.encoder_service is its wire.
 """
@@ -7,7 +7,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +19,32 @@ import structlog
 from mesh.batching import Batcher
 from mesh.embedding import Embedding
 from mesh.encoding import Encoder, Item, Raw
-from mesh.errors import DeadlineExpired, MeshError
+from mesh.engine import is_on_cpu
+from mesh.errors import MeshError, Overloaded, Unavailable
 from mesh.grouping import BatchLimits
+from mesh.places import Caller, Place
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics, origin
 from mesh.threads import Threads
 
 log = structlog.stdlib.get_logger(__name__)
 
+# Seconds that a batch waits for items that are being preprocessed, where that takes the model's own
+# cores: about what a few of them need.
+PATIENCE: Final = 0.02
+
 Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A raw input, and who wants it encoded."""
+
+    raw: Raw
+    caller: Caller
+
+
+Taken = tuple[Place[Item, Vector], Asked]
 
 
 class ItemEncoder:
@@ -34,14 +54,24 @@ class ItemEncoder:
         self, encoders: Sequence[Encoder[Any]], settings: NodeSettings, metrics: NodeMetrics
     ) -> None:
         self.encoder = encoders[0]
-        self._metrics = metrics
-        self._threads = Threads(settings.threads or os.cpu_count() or 1, "preprocess")
+        self._parts = settings.threads or os.cpu_count() or 1
+        self._threads = Threads(self._parts, "preprocess")
+        limits = BatchLimits(
+            settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size
+        )
+        self._limits = limits
         self._batcher: Batcher[Item, Vector] = Batcher(
             [_forward(encoder) for encoder in encoders],
-            BatchLimits(settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size),
+            limits,
             settings.max_queue,
             metrics,
+            patience=PATIENCE if is_on_cpu(settings) else 0.0,
         )
+
+    @cached_property
+    def batch_items(self) -> int:
+        """How many items of the example's size are a full batch."""
+        return self._limits.fit(self.encoder.preprocess(self.encoder.example).size)
 
     def start(self) -> None:
         """Begin to run batches."""
@@ -52,47 +82,66 @@ class ItemEncoder:
         await self._batcher.close(grace)
         self._threads.close()
 
-    async def encode(self, raw: Raw, deadline: float) -> Embedding:
-        """The embedding of one input; `deadline` is on the clock of `time.monotonic()`.
+    async def encode(self, asked: Sequence[Asked]) -> list[Embedding | MeshError]:
+        """The embedding of each input, or why there is none, in their order.
 
-        Raises the encoder's own InputErrors, Overloaded where no place is free, DeadlineExpired
-        where the model could not begin in time, Unavailable where the node is stopping, and a
-        plain MeshError where the encoder failed.
+        An error is the encoder's own InputError, Overloaded where no place is free, DeadlineExpired
+        where the model could not begin in time, or a plain MeshError where the encoder failed.
+        Raises Unavailable where the node is stopping.
         """
-        with self._batcher.reserve() as submit:
-            item = await self._preprocess(raw, deadline)
-            return self._embedding(await submit(item, deadline), item.truncated)
+        with self._batcher.reserve([one.caller for one in asked]) as places:
+            taken = list(zip(places, asked, strict=False))
+            loop = asyncio.get_running_loop()
+            # One job for many: to hand one over to a thread takes longer than a text does there.
+            jobs = [
+                asyncio.ensure_future(self._threads.run(self._preprocess, part, loop))
+                for part in _split(taken, self._parts)
+            ]
+            try:
+                outcomes = [self._embedding(place, await place.outcome) for place in places]
+            finally:
+                for job in jobs:
+                    job.cancel()
+        refused = len(asked) - len(outcomes)
+        return [*outcomes, *[Overloaded("this node's queue is full")] * refused]
 
-    async def _preprocess(self, raw: Raw, deadline: float) -> Item:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._threads.run(self._checked_preprocess, raw, deadline)
-        except TimeoutError:
-            self._metrics.dropped("expired")
-            raise DeadlineExpired("its time was over before it was preprocessed") from None
-        except asyncio.CancelledError:
-            self._metrics.dropped("cancelled")
-            raise
+    def _preprocess(self, part: Sequence[Taken], loop: asyncio.AbstractEventLoop) -> None:
+        """On a thread: give each its item as soon as it is there. Never raises."""
+        for place, asked in part:
+            # What is late is answered by its timer, and whoever left needs none.
+            if not place.outcome.done() and asked.caller.deadline > time.monotonic():
+                item = self._item(asked)
+                with suppress(RuntimeError):  # The loop is closed: nobody waits.
+                    loop.call_soon_threadsafe(self._batcher.submit, place, item)
 
-    def _checked_preprocess(self, raw: Raw, deadline: float) -> Item:
-        """On a thread: raises MeshErrors only, and TimeoutError where it is too late to begin."""
-        if deadline <= time.monotonic():
-            raise TimeoutError
+    def _item(self, asked: Asked) -> Item | MeshError:
         try:
-            item: Item = self.encoder.preprocess(raw)
-        except MeshError:
-            raise
+            item: Item = asked.caller.context.run(self.encoder.preprocess, asked.raw)
+        except MeshError as error:
+            return error
         except Exception as error:
-            log.error("preprocessing_failed", origin=origin(error))
-            raise MeshError("preprocessing failed") from None
+            asked.caller.context.run(log.error, "preprocessing_failed", origin=origin(error))
+            return MeshError("preprocessing failed")
         return item
 
-    def _embedding(self, vector: Vector, truncated: bool) -> Embedding:
+    def _embedding(
+        self, place: Place[Item, Vector], vector: Vector | MeshError
+    ) -> Embedding | MeshError:
+        if isinstance(vector, Unavailable):
+            raise vector
+        if isinstance(vector, MeshError) or place.item is None:
+            return vector if isinstance(vector, MeshError) else MeshError("there was no item")
         if not np.isfinite(vector).all():
-            raise MeshError("the model gave numbers that are not finite")
-        encoder = self.encoder
+            return MeshError("the model gave numbers that are not finite")
+        encoder, truncated = self.encoder, place.item.truncated
         data = vector.astype("<f4", copy=False).tobytes()
         return Embedding(encoder.modality, encoder.version, "float32", encoder.dim, data, truncated)
+
+
+def _split(taken: Sequence[Taken], parts: int) -> list[Sequence[Taken]]:
+    """At most so many parts, one after the other, none of them empty."""
+    size = max(1, -(-len(taken) // parts))
+    return [taken[start : start + size] for start in range(0, len(taken), size)]
 
 
 def _forward(encoder: Encoder[Any]) -> Callable[[Sequence[Item]], Sequence[Vector]]:

@@ -30,7 +30,7 @@ class EncoderDescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class EncoderDescribeResponse(_message.Message):
-    __slots__ = ("modality", "version", "dim", "limits")
+    __slots__ = ("modality", "version", "dim", "limits", "batch_items")
     class LimitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -42,11 +42,13 @@ class EncoderDescribeResponse(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ITEMS_FIELD_NUMBER: _ClassVar[int]
     modality: _embedding_pb2.Modality
     version: str
     dim: int
     limits: _containers.ScalarMap[str, float]
-    def __init__(self, modality: _Optional[_Union[_embedding_pb2.Modality, str]] = ..., version: _Optional[str] = ..., dim: _Optional[int] = ..., limits: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    batch_items: int
+    def __init__(self, modality: _Optional[_Union[_embedding_pb2.Modality, str]] = ..., version: _Optional[str] = ..., dim: _Optional[int] = ..., limits: _Optional[_Mapping[str, float]] = ..., batch_items: _Optional[int] = ...) -> None: ...
 
 class EncodeRequest(_message.Message):
     __slots__ = ("items",)

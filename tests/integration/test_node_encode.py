@@ -21,14 +21,15 @@ from tests.running_node import RunningNode, codes, encode, encoder_load, item, r
 class TestDescribe:
     """What an encoder tells of itself."""
 
-    async def test_describe_names_modality_version_dim_and_limits(self, node: RunningNode) -> None:
-        """All that a client must know before it sends anything."""
+    async def test_describe_tells_what_a_client_must_know(self, node: RunningNode) -> None:
+        """Modality, version, dim, limits and the size of a batch."""
         stub = encoder_pb2_grpc.EncoderStub(node.channel)
         answer = await stub.Describe(pb.EncoderDescribeRequest())
         assert answer.modality == embedding_pb2.MODALITY_TEXT
         assert answer.version == VERSION
         assert answer.dim == 3
         assert dict(answer.limits) == {"characters": 100}
+        assert answer.batch_items == 32
 
 
 class TestEncode:

@@ -85,7 +85,7 @@ class TestDrops:
         """So overload is refused before preprocessing, and a place that is left is free again."""
         small = bench(max_held=1)
         small.batcher.start()
-        with small.batcher.reserve(), pytest.raises(Overloaded):
+        with small.reserve(1), pytest.raises(Overloaded):
             await small.submit(1)
         assert await small.submit(2) == 4
         await small.batcher.close(PATIENCE)

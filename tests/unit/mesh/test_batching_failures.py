@@ -146,10 +146,11 @@ class TestClose:
 
     async def test_an_item_in_preprocessing_is_still_served(self, one: Bench) -> None:
         """It holds a place, so the workers wait for it."""
-        with one.batcher.reserve() as submit:
+        with one.reserve(1) as [place]:
             closing = asyncio.create_task(one.batcher.close(PATIENCE))
             await settled()
-            assert await submit(Number(1), time.monotonic() + PATIENCE) == 2
+            one.batcher.submit(place, Number(1))
+            assert await place.outcome == 2
         await closing
 
     async def test_after_the_grace_everyone_is_answered_all_the_same(self, one: Bench) -> None:

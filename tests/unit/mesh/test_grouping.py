@@ -23,6 +23,11 @@ def test_a_batch_costs_at_most_its_limit() -> None:
     assert choose([30.0] * 4, LIMITS) == [0, 1, 2]
 
 
+def test_what_fits_of_a_size_is_bounded_in_items_and_cost() -> None:
+    """And never nothing."""
+    assert [LIMITS.fit(size) for size in (1.0, 30.0, 200.0)] == [4, 3, 1]
+
+
 def test_a_larger_item_counts_for_all_that_are_padded_to_it() -> None:
     """25 and 30 and 30 cost 90, with a fourth they would cost 120."""
     assert len(choose([25.0, 30.0, 30.0, 25.0], LIMITS)) == 3

@@ -51,7 +51,7 @@ def embeddings(*modalities: Modality, version: str = VERSION) -> dict[Modality, 
 async def test_an_example_becomes_probabilities_of_the_labels(head: Head) -> None:
     """One for each label."""
     item = head.item(embeddings(TEXT, IMAGE))
-    probabilities = await head.classify(item, time.monotonic() + PATIENCE)
+    (probabilities,) = await head.classify([item], time.monotonic() + PATIENCE)
     assert probabilities.tolist() == pytest.approx([0.4, 0.6])
 
 
@@ -84,5 +84,5 @@ async def test_an_array_of_a_wrong_shape_is_no_answer() -> None:
     head = head_of(Misshapen())
     head.start()
     with pytest.raises(MeshError, match="shape"):
-        await head.classify(head.item(embeddings(TEXT)), time.monotonic() + PATIENCE)
+        await head.classify([head.item(embeddings(TEXT))], time.monotonic() + PATIENCE)
     await head.close(PATIENCE)

@@ -2,19 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from prometheus_client import CollectorRegistry
 
-from mesh.embedding import Modality
+from mesh.embedding import Embedding, Modality
+from mesh.encoding import Raw
 from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Overloaded, Unavailable
-from mesh.item_encoder import ItemEncoder
+from mesh.item_encoder import Asked, ItemEncoder
+from mesh.places import Caller
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
-from tests.fake_models import PATIENCE, VERSION, FakeEncoder
+from tests.fake_models import PATIENCE, VERSION, FakeEncoder, FakeItem
 
 SETTINGS = NodeSettings(threads=1, max_queue=2)
 
@@ -47,6 +49,14 @@ def soon(seconds: float = PATIENCE) -> float:
     return time.monotonic() + seconds
 
 
+async def encode(items: ItemEncoder, raw: str, deadline: float) -> Embedding:
+    """One input's embedding, or its error raised."""
+    (outcome,) = await items.encode([Asked(raw, Caller(deadline))])
+    if isinstance(outcome, MeshError):
+        raise outcome
+    return outcome
+
+
 def dropped(metrics: NodeMetrics, reason: str) -> float:
     """How many items were dropped for a reason."""
     value = metrics.registry.get_sample_value("mesh_items_dropped_total", {"reason": reason})
@@ -55,7 +65,7 @@ def dropped(metrics: NodeMetrics, reason: str) -> float:
 
 async def test_an_input_becomes_an_embedding_of_the_encoders_version(items: ItemEncoder) -> None:
     """With its numbers as little-endian float32."""
-    embedding = await items.encode("hello", soon())
+    embedding = await encode(items, "hello", soon())
     assert (embedding.modality, embedding.version) == (Modality.TEXT, VERSION)
     assert np.frombuffer(embedding.data, "<f4").tolist() == [5, ord("h"), 1]
     assert not embedding.truncated
@@ -64,13 +74,13 @@ async def test_an_input_becomes_an_embedding_of_the_encoders_version(items: Item
 async def test_a_callers_fault_comes_as_the_encoder_raised_it(items: ItemEncoder) -> None:
     """And the model never sees it."""
     with pytest.raises(InvalidInput, match="nothing to encode"):
-        await items.encode("", soon())
+        await encode(items, "", soon())
 
 
 async def test_a_crash_in_preprocessing_does_not_quote_the_input(items: ItemEncoder) -> None:
     """It is our fault, and says no more."""
     with pytest.raises(MeshError) as caught:
-        await items.encode("crash", soon())
+        await encode(items, "crash", soon())
     assert caught.value.message == "preprocessing failed"
     assert caught.value.__cause__ is None
 
@@ -80,10 +90,10 @@ async def test_overload_is_refused_before_preprocessing(
 ) -> None:
     """Items on the thread, and those that wait for it, hold places."""
     model.preprocess_gate.shut()
-    held = [asyncio.create_task(items.encode("x", soon())) for _ in range(2)]
+    held = [asyncio.create_task(encode(items, "x", soon())) for _ in range(2)]
     await model.preprocess_gate.arrival()
     with pytest.raises(Overloaded):
-        await items.encode("y", soon())
+        await encode(items, "y", soon())
     model.preprocess_gate.open()
     assert len(await asyncio.gather(*held)) == 2
 
@@ -93,8 +103,8 @@ async def test_an_input_whose_time_is_over_is_not_even_preprocessed(
 ) -> None:
     """It is counted as expired."""
     with pytest.raises(DeadlineExpired):
-        await items.encode("late", soon(-1))
-    await items.encode("next", soon())
+        await encode(items, "late", soon(-1))
+    await encode(items, "next", soon())
     assert model.batches == [["next"]]
     assert dropped(metrics, "expired") == 1
 
@@ -104,10 +114,10 @@ async def test_an_input_expires_while_it_waits_for_a_thread(
 ) -> None:
     """The slow one before it is not disturbed."""
     model.preprocess_gate.shut()
-    slow = asyncio.create_task(items.encode("slow", soon()))
+    slow = asyncio.create_task(encode(items, "slow", soon()))
     await model.preprocess_gate.arrival()
     with pytest.raises(DeadlineExpired):
-        await items.encode("late", soon(0.02))
+        await encode(items, "late", soon(0.02))
     model.preprocess_gate.open()
     await slow
     assert model.batches == [["slow"]]
@@ -119,13 +129,13 @@ async def test_an_input_whose_caller_leaves_during_preprocessing_is_dropped(
 ) -> None:
     """It is counted as cancelled, and its place is free."""
     model.preprocess_gate.shut()
-    gone = asyncio.create_task(items.encode("gone", soon()))
+    gone = asyncio.create_task(encode(items, "gone", soon()))
     await model.preprocess_gate.arrival()
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
     model.preprocess_gate.open()
-    await asyncio.gather(*(items.encode("stays", soon()) for _ in range(2)))
+    await asyncio.gather(*(encode(items, "stays", soon()) for _ in range(2)))
     assert ["gone"] not in model.batches
     assert dropped(metrics, "cancelled") == 1
 
@@ -133,7 +143,7 @@ async def test_an_input_whose_caller_leaves_during_preprocessing_is_dropped(
 async def test_numbers_that_are_not_finite_are_no_embedding(items: ItemEncoder) -> None:
     """Nor would they fit into a cache or an answer."""
     with pytest.raises(MeshError, match="not finite"):
-        await items.encode("nan", soon())
+        await encode(items, "nan", soon())
 
 
 async def test_an_array_of_a_wrong_shape_is_no_embedding(
@@ -149,7 +159,7 @@ async def test_an_array_of_a_wrong_shape_is_no_embedding(
     one = ItemEncoder([wrong], SETTINGS, NodeMetrics(CollectorRegistry()))
     one.start()
     with pytest.raises(MeshError, match="shape"):
-        await one.encode("x", soon())
+        await encode(one, "x", soon())
     await one.close(PATIENCE)
 
 
@@ -160,9 +170,9 @@ async def test_replicas_share_the_work(metrics: NodeMetrics) -> None:
     both.start()
     for replica in replicas:
         replica.gate.shut()
-    tasks = [asyncio.create_task(both.encode("one", soon()))]
+    tasks = [asyncio.create_task(encode(both, "one", soon()))]
     await replicas[0].gate.arrival()
-    tasks.append(asyncio.create_task(both.encode("two", soon())))
+    tasks.append(asyncio.create_task(encode(both, "two", soon())))
     await replicas[1].gate.arrival()
     assert [replica.batches for replica in replicas] == [[["one"]], [["two"]]]
     for replica in replicas:
@@ -175,4 +185,85 @@ async def test_a_closed_one_refuses(items: ItemEncoder) -> None:
     """With Unavailable, so that gRPC tries another node."""
     await items.close(PATIENCE)
     with pytest.raises(Unavailable):
-        await items.encode("x", soon())
+        await encode(items, "x", soon())
+
+
+async def test_inputs_of_one_call_have_outcomes_of_their_own(model: FakeEncoder) -> None:
+    """In their order; what is good of them shares a batch."""
+    metrics = NodeMetrics(CollectorRegistry())
+    many = ItemEncoder([model], NodeSettings(threads=2), metrics)
+    many.start()
+    raws = {"one": soon(), "": soon(), "three": soon(-1), "crash": soon(), "five": soon()}
+    outcomes = await many.encode([Asked(raw, Caller(end)) for raw, end in raws.items()])
+    kinds = [Embedding, InvalidInput, DeadlineExpired, MeshError, Embedding]
+    assert [type(outcome) for outcome in outcomes] == kinds
+    assert sorted(model.batches) == [["five"], ["one"]] or model.batches == [["one", "five"]]
+    assert dropped(metrics, "expired") == 1
+    await many.close(PATIENCE)
+
+
+async def test_of_too_many_inputs_the_last_are_refused(
+    items: ItemEncoder, metrics: NodeMetrics
+) -> None:
+    """Those for which there are places are encoded."""
+    outcomes = await items.encode([Asked(raw, Caller(soon())) for raw in ("a", "b", "c")])
+    assert [type(outcome) for outcome in outcomes] == [Embedding, Embedding, Overloaded]
+    assert dropped(metrics, "overloaded") == 1
+
+
+class Watched(FakeEncoder):
+    """Tells what it preprocesses, and holds the thread that does "slow"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preprocessed: list[Raw] = []
+
+    def preprocess(self, raw: Raw) -> FakeItem:
+        """Wait at the gate with "slow" alone."""
+        self.preprocessed.append(raw)
+        if raw == "slow":
+            self.gate.pass_through()
+        return super().preprocess(raw)
+
+    def forward(self, items: Sequence[FakeItem]) -> npt.NDArray[np.float32]:
+        """Without a gate."""
+        return np.zeros((len(items), 3), np.float32)
+
+
+@pytest.fixture
+async def watched(metrics: NodeMetrics) -> AsyncIterator[tuple[ItemEncoder, Watched]]:
+    """One thread, whose gate is shut."""
+    model = Watched()
+    made = ItemEncoder([model], NodeSettings(threads=1), metrics)
+    made.start()
+    model.gate.shut()
+    yield made, model
+    model.gate.open()
+    await made.close(PATIENCE)
+
+
+async def test_a_slow_input_of_a_call_makes_none_of_its_neighbours_late(
+    watched: tuple[ItemEncoder, Watched],
+) -> None:
+    """It expires alone, while it is still being preprocessed."""
+    asked = [Asked("quick", Caller(soon())), Asked("slow", Caller(soon(0.2)))]
+    quick, slow = await watched[0].encode(asked)
+    assert isinstance(quick, Embedding)
+    assert isinstance(slow, DeadlineExpired)
+
+
+async def test_a_call_that_is_cancelled_takes_its_thread_no_further(
+    watched: tuple[ItemEncoder, Watched], metrics: NodeMetrics
+) -> None:
+    """What it has begun it finishes; the rest is for nobody."""
+    items, model = watched
+    asked = [Asked(raw, Caller(soon())) for raw in ("slow", "b")]
+    call = asyncio.create_task(items.encode(asked))
+    await model.gate.arrival()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    model.gate.open()
+    await encode(items, "next", soon())
+    assert model.preprocessed == ["slow", "next"]
+    assert dropped(metrics, "cancelled") == 2

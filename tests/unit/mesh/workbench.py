@@ -4,11 +4,13 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from mesh.batching import Batcher
-from mesh.errors import InvalidInput
+from mesh.errors import InvalidInput, MeshError, Overloaded
 from mesh.grouping import BatchLimits
+from mesh.places import Caller, Place
 from tests.fake_models import PATIENCE, Gate
 
 
@@ -81,8 +83,18 @@ class Bench:
 
     async def submit(self, value: float, size: float = 1.0, seconds: float = PATIENCE) -> float:
         """One item, all the way."""
-        with self.batcher.reserve() as submit:
-            return await submit(Number(value, size), time.monotonic() + seconds)
+        with self.batcher.reserve([Caller(time.monotonic() + seconds)]) as places:
+            if not places:
+                raise Overloaded("full")
+            self.batcher.submit(places[0], Number(value, size))
+            outcome = await places[0].outcome
+        if isinstance(outcome, MeshError):
+            raise outcome
+        return outcome
+
+    def reserve(self, count: int) -> AbstractContextManager[list[Place[Number, float]]]:
+        """Places for items that are being preprocessed."""
+        return self.batcher.reserve([Caller(time.monotonic() + PATIENCE)] * count)
 
     def tasks(self, *values: float, size: float = 1.0) -> list[asyncio.Task[float]]:
         """Many items at once."""
@@ -110,12 +122,16 @@ async def settled() -> None:
 
 
 def bench(
-    workers: int = 1, max_items: int = 8, max_cost: float = 100.0, max_held: int = 64
+    workers: int = 1,
+    max_items: int = 8,
+    max_cost: float = 100.0,
+    max_held: int = 64,
+    patience: float = 0.0,
 ) -> Bench:
     """A Batcher that has not started."""
     doublers, notes = [Doubler() for _ in range(workers)], Notes()
     limits = BatchLimits(max_items, max_cost)
-    return Bench(doublers, notes, Batcher(doublers, limits, max_held, notes))
+    return Bench(doublers, notes, Batcher(doublers, limits, max_held, notes, patience=patience))
 
 
 async def outcomes(tasks: Sequence[Awaitable[float]]) -> list[float | BaseException]:
