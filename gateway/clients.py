@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import grpc.aio
 
-from gateway.coalescing import Coalescer
+from gateway.coalescing import MAX_ITEMS, Coalescer
 from gateway.metrics import GatewayMetrics
 from gateway.peer import Peer
 from mesh.embedding import (
@@ -23,8 +23,11 @@ from mesh.errors import (
     MeshError,
     Overloaded,
     TooLarge,
+    Unavailable,
     UnsupportedFormat,
+    VersionMismatch,
 )
+from mesh.together import together
 from mesh.v1 import encoder_pb2, encoder_pb2_grpc, fusion_pb2, fusion_pb2_grpc
 
 _ITEM_ERRORS: Final[dict[encoder_pb2.Code, type[MeshError]]] = {
@@ -34,6 +37,10 @@ _ITEM_ERRORS: Final[dict[encoder_pb2.Code, type[MeshError]]] = {
     encoder_pb2.CODE_OVERLOADED: Overloaded,
     encoder_pb2.CODE_EXPIRED: DeadlineExpired,
 }
+
+
+# What befalls all of a call's examples alike.
+_WHOLE_CALLS: Final = (Unavailable, DeadlineExpired, VersionMismatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +91,13 @@ class EncoderClient:
         return await self._coalescer.submit(item, len(payload))
 
     async def describe(self, deadline: float) -> str:
-        """The version that answers now; Unavailable or DeadlineExpired where none does."""
+        """The version that answers now; Unavailable or DeadlineExpired where none does.
+
+        Calls then carry as many items as that encoder takes in a batch.
+        """
         request = encoder_pb2.EncoderDescribeRequest()
         answer = await self._peer.call(self._stub.Describe, request, deadline)
+        self._coalescer.max_items = min(answer.batch_items or MAX_ITEMS, MAX_ITEMS)
         return str(answer.version)
 
     async def close(self) -> None:
@@ -106,13 +117,22 @@ class EncoderClient:
         return [_outcome_from_pb(result) for result in answer.results]
 
 
+@dataclass(frozen=True, slots=True)
+class _Example:
+    version: str
+    embeddings: Sequence[Embedding]
+    deadline: float
+    request_id: str
+
+
 class FusionClient:
-    """The fusion service, over all of its replicas."""
+    """The fusion service, over all of its replicas. Concurrent examples share calls."""
 
     def __init__(self, channel: grpc.aio.Channel, metrics: GatewayMetrics) -> None:
         self._peer = Peer(channel, "fusion")
         self._stub: Any = fusion_pb2_grpc.FusionStub(channel)  # type: ignore[no-untyped-call]
         self._calls = metrics.classify_calls
+        self._coalescer: Coalescer[_Example, Scores] = Coalescer(self._send)
 
     async def describe(self, deadline: float) -> tuple[Head, ...]:
         """The heads that fusion holds, preferred first."""
@@ -129,25 +149,45 @@ class FusionClient:
     ) -> list[Scores]:
         """The answers of the head of that version, one an example, in their order.
 
-        VersionMismatch where the replica that is asked does not hold it.
+        VersionMismatch where the replica that is asked does not hold it. The wait is the caller's.
         """
-        request = fusion_pb2.ClassifyRequest(
-            examples=[
-                fusion_pb2.Example(
-                    embeddings=[embedding_to_pb(embedding) for embedding in example],
-                    request_id=request_id,
-                )
-                for example in examples
-            ],
-            version=version,
-        )
-        self._calls.inc()
-        answer = await self._peer.call(self._stub.Classify, request, deadline, request_id)
-        return [_scores_from_pb(message) for message in answer.classifications]
+        asked = (_Example(version, example, deadline, request_id) for example in examples)
+        return await together(self._coalescer.submit(one, _size(one)) for one in asked)
 
     async def close(self) -> None:
-        """End the connections."""
+        """End what is in flight and the connections."""
+        await self._coalescer.close()
         await self._peer.close()
+
+    async def _send(self, examples: Sequence[_Example]) -> list[Scores | MeshError]:
+        """A call for each head that is asked for: outside of a roll-out, one."""
+        versions = list(dict.fromkeys(example.version for example in examples))
+        answers = await together(
+            self._classify([example for example in examples if example.version == version])
+            for version in versions
+        )
+        outcomes = dict(zip(versions, map(iter, answers), strict=True))
+        return [next(outcomes[example.version]) for example in examples]
+
+    async def _classify(self, examples: Sequence[_Example]) -> list[Scores | MeshError]:
+        """What a head gives to each. Fusion answers a call whole or not at all."""
+        first, last = examples[0], max(example.deadline for example in examples)
+        request = fusion_pb2.ClassifyRequest(
+            examples=map(_example_to_pb, examples), version=first.version
+        )
+        self._calls.inc()
+        try:
+            answer = await self._peer.call(self._stub.Classify, request, last, first.request_id)
+        except MeshError as error:
+            if len(examples) == 1 or isinstance(error, _WHOLE_CALLS):
+                return [error] * len(examples)
+            # The fault, or the one place too few, may be one example's: not the others'.
+            half = len(examples) // 2
+            first_half = await self._classify(examples[:half])
+            return [*first_half, *await self._classify(examples[half:])]
+        if len(answer.classifications) != len(examples):
+            raise MeshError(f"{len(answer.classifications)} answers to {len(examples)} examples")
+        return [_scores_from_pb(message) for message in answer.classifications]
 
 
 def _item_to_pb(item: _Item, now: float) -> encoder_pb2.Item:
@@ -164,6 +204,16 @@ def _outcome_from_pb(result: encoder_pb2.Result) -> Embedding | MeshError:
         return embedding_from_pb(result.embedding)
     except InvalidInput as error:
         return MeshError(f"an encoder sent no valid embedding: {error.message}")
+
+
+def _size(example: _Example) -> int:
+    return sum(len(embedding.data) for embedding in example.embeddings)
+
+
+def _example_to_pb(example: _Example) -> fusion_pb2.Example:
+    return fusion_pb2.Example(
+        embeddings=map(embedding_to_pb, example.embeddings), request_id=example.request_id
+    )
 
 
 def _head_from_pb(artifact: fusion_pb2.FusionArtifact) -> Head:

@@ -1,7 +1,7 @@
 """Many items, few calls: what waits goes out together, and an idle mesh adds no wait.
 
-A remote call costs its sender a fixed amount of work, however many items it carries. So while
-`MAX_CALLS` are on their way, new items wait for the first to come back and then leave in one call.
+A remote call costs its sender a fixed amount of work, however many items it carries. So while a
+few are on their way, new items wait for the first to come back and then leave in one call.
 A call that takes long stops holding the others back after `HOLD` seconds: it may have met an
 address that hangs, and there may be others that don't.
 """
@@ -14,8 +14,10 @@ from typing import Final, Generic, TypeVar
 
 from mesh.errors import MeshError, Unavailable
 
-MAX_CALLS: Final = 4
-HOLD: Final = 0.25
+MAX_CALLS: Final = 2
+HOLD: Final = 0.05
+# Calls on their way beyond which full ones wait, too.
+FULL_CALLS: Final = 32
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_ITEMS: Final = 64
 
@@ -27,10 +29,16 @@ Send = Callable[[Sequence[T]], Awaitable[Sequence[R | MeshError]]]
 
 
 class Coalescer(Generic[T, R]):
-    """Turns submitted items into calls of `send`, at most MAX_BYTES each (a larger item alone)."""
+    """Turns submitted items into calls of `send`, at most MAX_BYTES each (a larger item alone).
 
-    def __init__(self, send: Send[T, R]) -> None:
+    `max_items` may be set to how many the other side likes best in one call.
+    """
+
+    def __init__(self, send: Send[T, R], calls: int = MAX_CALLS) -> None:
+        """`calls`: how many may be on their way before items wait for each other."""
         self._send = send
+        self._most = calls
+        self.max_items = MAX_ITEMS
         self._waiting: deque[_Pending[T, R]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0
@@ -65,17 +73,25 @@ class Coalescer(Generic[T, R]):
 
     def _depart(self) -> None:
         self._wake = None
-        while self._held < MAX_CALLS and (items := self._take()):
+        while self._may_depart() and (items := self._take()):
             self._held += 1
             call = _Call(items)
             task = call.task = asyncio.ensure_future(self._run(call))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
 
+    def _may_depart(self) -> bool:
+        """A full call gains nothing by waiting."""
+        return self._held < self._most or (len(self._calls) < FULL_CALLS and self._is_full())
+
+    def _is_full(self) -> bool:
+        sizes = [pending.size for pending in self._waiting if not pending.outcome.done()]
+        return len(sizes) >= self.max_items or sum(sizes) >= MAX_BYTES
+
     def _take(self) -> list["_Pending[T, R]"]:
         taken: list[_Pending[T, R]] = []
         size = 0
-        while self._waiting and len(taken) < MAX_ITEMS:
+        while self._waiting and len(taken) < self.max_items:
             if self._waiting[0].outcome.done():  # Its caller left while it waited.
                 self._waiting.popleft()
                 continue

@@ -1,17 +1,18 @@
 """Two levels of one mapping from keys to bytes: this process's own memory, then Redis.
 
-A look-up costs one MGET at most. Redis that is down, slow or wrong costs hits and never answers: a
-look-up gives up after `READ_TIMEOUT` seconds, and after `PATIENCE` failures in a row Redis is left
-alone for `PAUSE` seconds.
+A look-up costs one MGET at most. Those that come while Redis is at another share one, and so do
+writes: what is sent costs more than what is in it. Redis that is down, slow or wrong costs hits and
+never answers: a look-up gives up after `READ_TIMEOUT` seconds, and after `PATIENCE` failures in a
+row Redis is left alone for `PAUSE` seconds.
 """
 
 import asyncio
 import random
-import threading
-from collections import OrderedDict
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final, TypeVar
 
 import redis.asyncio
@@ -20,18 +21,20 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from gateway.coalescing import Coalescer
+from gateway.local_store import LocalStore
 from gateway.metrics import GatewayMetrics
 from mesh.settings import GatewaySettings
 
+# Seconds that a look-up takes at most, and the one round trip that it may share with others.
 READ_TIMEOUT: Final = 0.02
+MGET_TIMEOUT: Final = 0.9 * READ_TIMEOUT
 WRITE_TIMEOUT: Final = 1.0
 PATIENCE: Final = 3
 PAUSE: Final = 0.5
-# Writes that may wait for a slow Redis; beyond it they are dropped and counted.
+# Puts that may wait for a slow Redis; beyond it they are dropped and counted.
 MAX_WRITES: Final = 256
 MAX_CONNECTIONS: Final = 32
-# Of them, so that writes never make a look-up wait for a connection.
-MAX_WRITING: Final = 8
 # Entries live up to a tenth longer than told, so that those written together don't end together.
 TTL_JITTER: Final = 0.1
 
@@ -53,6 +56,14 @@ class Claim:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """Entries on their way to Redis, and the claim that ends when they are there."""
+
+    entries: Mapping[str, bytes]
+    done: Claim | None
+
+
 class Store:
     """Two levels of one mapping from keys to bytes. Used in one loop, `at_hand` anywhere."""
 
@@ -63,8 +74,9 @@ class Store:
         self._ttl = settings.cache_ttl
         self._local = LocalStore(settings.cache_lru_bytes)
         self._metrics = metrics
-        self._writes: set[asyncio.Task[None]] = set()
-        self._writing = asyncio.Semaphore(MAX_WRITING)
+        self._reads: Coalescer[Sequence[str], dict[str, bytes]] = Coalescer(self._read, calls=1)
+        self._unwritten: list[_Put] = []
+        self._writing: asyncio.Task[None] | None = None
         self._failures = 0
         self._paused_until = 0.0
 
@@ -103,7 +115,7 @@ class Store:
         return await self._ask(partial(self._set_new, claim, seconds), min(patience, READ_TIMEOUT))
 
     def put(self, entries: Mapping[str, bytes], done: Claim | None = None) -> None:
-        """Keep entries: in memory at once, in Redis soon, by a task of its own.
+        """Keep entries: in memory at once, in Redis soon.
 
         The claim, if any, ends in Redis when they are there.
         """
@@ -111,23 +123,36 @@ class Store:
             self._local.put(key, value)
         if self._resting():
             return
-        if len(self._writes) >= MAX_WRITES:
+        if len(self._unwritten) >= MAX_WRITES:
             self._metrics.cache_errors.labels("write_dropped").inc()
             return
-        task = asyncio.ensure_future(self._write(dict(entries), done))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+        self._unwritten.append(_Put(dict(entries), done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._write_all())
 
     async def close(self) -> None:
         """Finish the writes that wait, then close the connections."""
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        if self._writing is not None:
+            await self._writing
+        await self._reads.close()
         await self._redis.aclose()
 
     async def _fetch(self, keys: list[str]) -> dict[str, bytes]:
-        found = await self._ask(partial(self._mget, keys), READ_TIMEOUT) or {}
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                found = await self._reads.submit(keys, sum(map(len, keys)))
+        except TimeoutError:  # It waited for others' look-ups, too; theirs tell of Redis.
+            self._metrics.cache_errors.labels("read").inc()
+            return {}
         for key, value in found.items():
             self._local.put(key, value)
         return found
+
+    async def _read(self, asked: Sequence[Sequence[str]]) -> list[dict[str, bytes]]:
+        """What is there of each one's keys, by one MGET; nothing where Redis does not answer."""
+        keys = list(dict.fromkeys(chain(*asked)))
+        found = await self._ask(partial(self._mget, keys), MGET_TIMEOUT) or {}
+        return [{key: found[key] for key in keys if key in found} for keys in asked]
 
     async def _mget(self, keys: Sequence[str]) -> dict[str, bytes]:
         self._metrics.cache_round_trips.inc()
@@ -149,77 +174,44 @@ class Store:
                 answer = await question()
         except (RedisError, OSError, TimeoutError) as error:
             # What had only the rest of another question's time tells nothing of Redis.
-            if patience >= READ_TIMEOUT or not isinstance(error, TimeoutError):
+            if patience >= MGET_TIMEOUT or not isinstance(error, TimeoutError):
                 self._read_failed(error)
             return None
         self._failures = 0
         return answer
 
-    async def _write(self, entries: dict[str, bytes], done: Claim | None) -> None:
-        try:
-            async with self._writing, asyncio.timeout(WRITE_TIMEOUT):
-                pipe = self._redis.pipeline(transaction=False)
-                for key, value in entries.items():
+    async def _write_all(self) -> None:
+        """Write until nothing is left; what comes meanwhile goes together."""
+        while self._unwritten:
+            puts, self._unwritten = self._unwritten, []
+            try:
+                await self._write(puts)
+            except Exception as error:
+                self._metrics.cache_errors.labels("write").inc(len(puts))
+                if not isinstance(error, (RedisError, OSError, TimeoutError)):
+                    log.exception("redis was not written to")
+
+    async def _write(self, puts: Sequence["_Put"]) -> None:
+        async with asyncio.timeout(WRITE_TIMEOUT):
+            pipe = self._redis.pipeline(transaction=False)
+            for put in puts:
+                for key, value in put.entries.items():
                     pipe.set(key, value, px=self._lifetime_ms())
-                if done:
-                    pipe.eval(END_CLAIM, 1, done.key, done.token)
-                await pipe.execute()
-        except (RedisError, OSError, TimeoutError):
-            self._metrics.cache_errors.labels("write").inc()
+                if put.done:
+                    pipe.eval(END_CLAIM, 1, put.done.key, put.done.token)
+            await pipe.execute()
 
     def _lifetime_ms(self) -> int:
         # Not a secret: it only spreads the ends of the entries.
         return int(1000 * self._ttl * (1 + random.random() * TTL_JITTER))
 
     def _resting(self) -> bool:
-        return asyncio.get_running_loop().time() < self._paused_until
+        return time.monotonic() < self._paused_until
 
     def _read_failed(self, error: Exception) -> None:
         self._metrics.cache_errors.labels("read").inc()
         self._failures += 1
         if self._failures % PATIENCE == 0:
-            self._paused_until = asyncio.get_running_loop().time() + PAUSE
+            self._paused_until = time.monotonic() + PAUSE
         if self._failures == PATIENCE:
             log.warning("redis is not answering", error=type(error).__name__)
-
-
-class LocalStore:
-    """The least recently used entries go first once `capacity` bytes are held.
-
-    Safe to use from any thread.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self._lock = threading.Lock()
-        self._capacity = capacity
-        self._held = 0
-        self._entries: OrderedDict[str, bytes] = OrderedDict()
-
-    def get(self, key: str) -> bytes | None:
-        """The value, which then counts as used; None where there is none."""
-        with self._lock:
-            value = self._entries.get(key)
-            if value is not None:
-                self._entries.move_to_end(key)
-        return value
-
-    def put(self, key: str, value: bytes) -> None:
-        """Keep one entry, at the cost of those used least recently; none that fills it alone."""
-        with self._lock:
-            self._discard(key)
-            if _weight(key, value) > self._capacity:
-                return
-            self._held += _weight(key, value)
-            self._entries[key] = value
-            while self._held > self._capacity:
-                self._discard(next(iter(self._entries)))
-
-    def _discard(self, key: str) -> None:
-        value = self._entries.pop(key, None)
-        if value is not None:
-            self._held -= _weight(key, value)
-
-
-def _weight(key: str, value: bytes) -> int:
-    # The two objects' own overhead and the dictionary's entry come to about this.
-    return len(key) + len(value) + 256

@@ -77,6 +77,25 @@ class FusionPeer(fusion_pb2_grpc.FusionServicer):
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no such head")
 
 
+class Head(FusionPeer):
+    """Answers examples, but refuses any call in which one is called "bad"."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    async def Classify(self, request, context):
+        ids = [example.request_id for example in request.examples]
+        self.calls.append(ids)
+        if "bad" in ids:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
+        scores = [fusion_pb2.Score(label="a", probability=1.0)]
+        answers = [
+            fusion_pb2.Classification(name=name, version=request.version, scores=scores)
+            for name in ids
+        ]
+        return fusion_pb2.ClassifyResponse(classifications=answers)
+
+
 class Server:
     """One peer on a port, with health."""
 
@@ -280,6 +299,51 @@ async def test_fusion_is_described_and_its_refusal_understood() -> None:
         with pytest.raises(VersionMismatch):
             await client.classify("f1", [[embedding(Modality.TEXT)]], soon(), "id")
         await client.close()
+
+
+@asynccontextmanager
+async def fusion_client(peer: FusionPeer) -> AsyncIterator[FusionClient]:
+    async with Server(peer) as server:
+        client = FusionClient(open_channel(f"127.0.0.1:{server.port}", MAX_BODY), GatewayMetrics())
+        yield client
+        await client.close()
+
+
+def ask(client: FusionClient, name: str, version: str = "f1"):
+    return client.classify(version, [[embedding(Modality.TEXT)]], soon(), name)
+
+
+async def test_examples_of_one_moment_share_a_call_to_their_head() -> None:
+    """Each gets its own answer, of the head that it asked for."""
+    peer = Head()
+    async with fusion_client(peer) as client:
+        asked = [ask(client, "a"), ask(client, "b", "f2"), ask(client, "c")]
+        answers = [answer for [answer] in await asyncio.gather(*asked)]
+    assert [(a.name, a.version) for a in answers] == [("a", "f1"), ("b", "f2"), ("c", "f1")]
+    assert sorted(peer.calls) == [["a", "c"], ["b"]]
+
+
+async def test_one_bad_example_fails_alone() -> None:
+    """Fusion refuses the whole call, so its examples are sent again, one by one."""
+    peer = Head()
+    async with fusion_client(peer) as client:
+        asked = [ask(client, name) for name in ("a", "bad", "c")]
+        first, bad, last = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(bad, MeshError)
+    assert [answer.name for [answer] in (first, last)] == ["a", "c"]
+
+
+async def test_calls_carry_what_the_encoder_takes_in_a_batch() -> None:
+    """Once it has said so: the rest is for other replicas."""
+
+    class Small(EncoderPeer):
+        async def Describe(self, request, context):
+            return encoder_pb2.EncoderDescribeResponse(version="v1", dim=1, batch_items=2)
+
+    async with Server(Small()) as server, encoder_client(server) as client:
+        await client.describe(soon())
+        await asyncio.gather(*(client.encode(str(index), soon(), "id") for index in range(5)))
+        assert sorted(server.peer.calls) == [1, 2, 2]
 
 
 async def test_an_encoder_that_fusion_does_not_use_is_never_connected_to() -> None:

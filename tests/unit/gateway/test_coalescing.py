@@ -83,6 +83,20 @@ async def test_under_load_items_wait_and_share_the_next_call() -> None:
     assert len(sender.calls) == MAX_CALLS + 1
 
 
+async def test_a_full_call_waits_for_no_other() -> None:
+    """Nothing could join it."""
+    sender = Sender()
+    coalescer: Coalescer[str, str] = Coalescer(sender)
+    coalescer.max_items = 2
+    tasks = await fill(coalescer)
+    tasks += submit(coalescer, ["a", "b", "c"])
+    await settle()
+    assert sender.calls[MAX_CALLS:] == [["a", "b"]]
+    sender.gate.set()
+    await asyncio.gather(*tasks)
+    assert sender.calls[MAX_CALLS:] == [["a", "b"], ["c"]]
+
+
 async def test_a_call_is_bounded_in_bytes_and_items() -> None:
     """A larger item goes alone, and no call holds more than MAX_ITEMS."""
     sender = Sender()

@@ -8,8 +8,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway import store as storing
+from gateway.local_store import LocalStore
 from gateway.metrics import GatewayMetrics
-from gateway.store import Claim, LocalStore, Store
+from gateway.store import Claim, Store
 from mesh.settings import GatewaySettings
 
 
@@ -22,6 +23,7 @@ class FakeRedis:
         self.mgets: list[list[str]] = []
         self.error: Exception | None = None
         self.hangs = False
+        self.executions = 0
         self.given: bool | None = None
 
     async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -44,6 +46,7 @@ class FakeRedis:
         return self.given
 
     async def execute(self) -> None:
+        self.executions += 1
         await self._answer()
 
     async def aclose(self) -> None:
@@ -93,6 +96,52 @@ async def test_memory_answers_before_redis(redis: FakeRedis, metrics: GatewayMet
     assert await store.get(["a", "b"]) == {"a": b"1", "b": b"2"}
     assert redis.mgets == [["b"]]
     await store.close()
+
+
+async def test_look_ups_of_one_moment_share_a_round_trip(
+    redis: FakeRedis, metrics: GatewayMetrics
+) -> None:
+    """What comes while one is under way goes with the next; each gets its own."""
+    store = open_store(redis, metrics)
+    redis.entries = {"a": b"1", "b": b"2", "c": b"3"}
+    first = asyncio.ensure_future(store.get(["a"]))
+    await asyncio.sleep(0)
+    others = [store.get(["b", "x"]), store.get(["b", "c"])]
+    assert await asyncio.gather(first, *others) == [
+        {"a": b"1"},
+        {"b": b"2"},
+        {"b": b"2", "c": b"3"},
+    ]
+    assert redis.mgets in ([["a"], ["b", "x", "c"]], [["a", "b", "x", "c"]])
+    await store.close()
+
+
+async def test_puts_of_one_moment_share_a_round_trip(
+    redis: FakeRedis, metrics: GatewayMetrics
+) -> None:
+    """Each of a request's embeddings is put by itself."""
+    store = open_store(redis, metrics)
+    for key in "abc":
+        store.put({key: key.encode()})
+    await store.close()
+    assert redis.entries == {"a": b"a", "b": b"b", "c": b"c"}
+    assert redis.executions == 1
+
+
+async def test_puts_that_a_slow_redis_does_not_take_are_dropped_and_counted(
+    redis: FakeRedis, metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They don't pile up."""
+    monkeypatch.setattr(storing, "WRITE_TIMEOUT", 0.01)
+    redis.hangs = True
+    store = open_store(redis, metrics)
+    store.put({"first": b""})
+    await asyncio.sleep(0)
+    for index in range(storing.MAX_WRITES + 3):
+        store.put({str(index): b""})
+    await store.close()
+    assert errors(metrics, "write_dropped") == 3
+    assert errors(metrics, "write") == 1 + storing.MAX_WRITES
 
 
 async def test_entries_end_after_the_ttl_and_not_all_at_once(
