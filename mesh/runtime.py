@@ -9,6 +9,8 @@ from typing import Final
 # New objects that survive before Python looks for cycles among them, instead of its 700, most of
 # which are still in use. Ours make few.
 COLLECT_AFTER: Final = 20_000
+# As `nice` has it by default.
+NICENESS: Final = 10
 
 
 def share_cores() -> None:
@@ -22,6 +24,15 @@ def share_cores() -> None:
         for thread in map(int, os.listdir("/proc/self/task")):
             with contextlib.suppress(OSError):  # It has ended, or a sandbox forbids it.
                 os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+
+
+def yield_cores() -> None:
+    """Let other programs, and the gateway, have a core first; what is left is this process's.
+
+    The gateway does little for each request, and refuses some at once: that must not wait for
+    models, which keep all cores busy under load. Refusals then take a third of the time.
+    """
+    os.nice(NICENESS)
 
 
 def settle() -> None:

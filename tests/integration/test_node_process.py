@@ -51,11 +51,13 @@ class TestProcess:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="others have no such policy")
     async def test_its_threads_leave_the_core_to_one_that_computes(self) -> None:
-        """A message that comes in does not interrupt a model, this node's or another's."""
+        """A message does not interrupt a model, and models leave the cores to the gateway first."""
         async with process("encoder") as node:
             await node.until("ready")
             threads = map(int, os.listdir(f"/proc/{node.process.pid}/task"))
             assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+            niceness = os.getpriority(os.PRIO_PROCESS, node.process.pid)
+            assert niceness > os.getpriority(os.PRIO_PROCESS, 0)
 
     @pytest.mark.parametrize("text", ["stuck", "stuck model"])
     async def test_it_ends_although_a_thread_is_stuck(self, text: str) -> None:
