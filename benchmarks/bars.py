@@ -68,12 +68,14 @@ def _by(what: str, best: Callable[..., str]) -> Best:
 def _grown(found: Results) -> list[float]:
     """The most that any process's memory changed from early to late, as a ratio.
 
-    Redis is not among them: it is a cache that fills up to its bound.
+    Redis is not among them, nor the sum that it is in: it is a cache that fills up to its bound.
     """
     section = found.sections.get("memory")
     names = [name.removesuffix(": late") for name in section.series] if section else []
     pairs = [
-        (found.values("memory", f"{n}: late"), _early(found, n)) for n in names if n != "redis"
+        (found.values("memory", f"{n}: late"), _early(found, n))
+        for n in names
+        if n not in ("redis", "all")
     ]
     grown = [ratios(late, early)[0] for late, early in pairs if late and early]
     return [max(grown)] if grown else []
