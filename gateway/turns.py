@@ -78,21 +78,31 @@ class Turns:
                 self._cache.keep_embeddings({sought.modality: sought.digest}, computed, turn)
 
     async def _turn(self, sought: Sought) -> Embedding | Claim | None:
-        """The embedding, or our claim to encode it; None where there is neither in time."""
+        """The embedding, or our claim to encode it, as far as we know; None where time is over."""
         now = time.monotonic
         claim = Claim(claim_key(sought.modality, sought.digest), uuid4().hex)
         most = min(CLAIM_SECONDS, WAIT_SHARE * (sought.deadline - now()))
         until, patience = now() + most, sought.looked + READ_TIMEOUT - now()
         pauses = _pauses()
         while patience > 0 and now() < until:
-            claimed = await self._claims.claim(claim, CLAIM_SECONDS, patience)
-            if claimed is not False:
-                return claim if claimed else None
+            if await self._may_hold(claim, sought, patience):
+                return claim
             found = await self._left_by(claim.key, sought, pauses, until)
             if found is not None:
                 return found
             patience = READ_TIMEOUT
         return None
+
+    async def _may_hold(self, claim: Claim, sought: Sought, patience: float) -> bool:
+        """Whether the claim is ours, or Redis does not say; to end one that isn't does nothing.
+
+        Whoever leaves meanwhile leaves none behind that Redis makes all the same.
+        """
+        try:
+            return await self._claims.claim(claim, CLAIM_SECONDS, patience) is not False
+        except asyncio.CancelledError:
+            self._cache.keep_embeddings({sought.modality: sought.digest}, {}, claim)
+            raise
 
     async def _left_by(
         self, key: str, sought: Sought, pauses: Iterator[float], until: float

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,30 @@ async def test_who_leaves_lets_the_next_one_try(store: FakeStore) -> None:
     await asyncio.sleep(0)
     assert store.claims
     task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert store.claims == {}
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_claim_of_which_redis_said_nothing_is_ended_all_the_same(
+    store: FakeStore, encode: Encode, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    """Whether its caller leaves meanwhile, or encodes without an answer."""
+    answer = asyncio.Event()
+    claim = store.claim
+
+    async def claim_in_silence(*asked: Any) -> None:
+        await claim(*asked)
+        await answer.wait()
+
+    monkeypatch.setattr(store, "claim", claim_in_silence)
+    task = asyncio.ensure_future(open_turns(store).take(sought(), encode))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert store.claims
+    if leaves:
+        task.cancel()
+    answer.set()
     await asyncio.gather(task, return_exceptions=True)
     assert store.claims == {}
 
