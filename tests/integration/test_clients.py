@@ -5,119 +5,28 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 
 from cli.machine import free_ports
-from gateway.clients import EncoderClient, FusionClient
+from gateway.clients import EncoderClient
 from gateway.metrics import GatewayMetrics
 from gateway.peer import RETURN_WAIT
 from gateway.wiring import open_mesh
-from mesh.channels import message_options, open_channel
-from mesh.embedding import Modality, embedding_to_pb
-from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Unavailable, VersionMismatch
+from mesh.channels import open_channel
+from mesh.embedding import Modality
+from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Unavailable
 from mesh.settings import GatewaySettings
-from mesh.v1 import encoder_pb2, encoder_pb2_grpc, fusion_pb2, fusion_pb2_grpc
+from mesh.v1 import encoder_pb2
+from tests.integration.grpc_peers import (
+    MAX_BODY,
+    NOT_SERVING,
+    SERVING,
+    EncoderPeer,
+    FusionPeer,
+    Server,
+    soon,
+)
 from tests.unit.gateway.fakes import embedding
-
-MAX_BODY = 64 * 1024 * 1024
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-class EncoderPeer(encoder_pb2_grpc.EncoderServicer):
-    """Encodes what it gets; "bad" is refused, "hang" waits for ever, `failures` come first."""
-
-    def __init__(self) -> None:
-        self.calls: list[int] = []
-        self.metadata: list[dict[str, str]] = []
-        self.timeouts: list[float] = []
-        self.failures = 0
-        self.cancelled = asyncio.Event()
-        self.hanging = asyncio.Event()
-
-    async def Describe(self, request, context):
-        return encoder_pb2.EncoderDescribeResponse(version="v1", dim=1)
-
-    async def Encode(self, request, context):
-        self.calls.append(len(request.items))
-        self.metadata.append(dict(context.invocation_metadata()))
-        self.timeouts.append(request.items[0].timeout)
-        if self.failures:
-            self.failures -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
-        if any(item.text == "hang" for item in request.items):
-            self.hanging.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.cancelled.set()
-        return encoder_pb2.EncodeResponse(results=[self._result(item) for item in request.items])
-
-    def _result(self, item):
-        if item.text == "bad":
-            error = encoder_pb2.Error(code=encoder_pb2.CODE_INVALID, message="bad")
-            return encoder_pb2.Result(error=error)
-        return encoder_pb2.Result(embedding=embedding_to_pb(embedding(Modality.TEXT)))
-
-
-class FusionPeer(fusion_pb2_grpc.FusionServicer):
-    """Holds one head, and refuses every example."""
-
-    async def Describe(self, request, context):
-        trained = fusion_pb2.TrainedOn(modality=1, version="v1", dim=1)
-        artifact = fusion_pb2.FusionArtifact(
-            name="fake", version="f1", labels=["a", "b"], encoders=[trained]
-        )
-        return fusion_pb2.FusionDescribeResponse(artifacts=[artifact])
-
-    async def Classify(self, request, context):
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no such head")
-
-
-class Head(FusionPeer):
-    """Answers examples, but refuses any call in which one is called "bad"."""
-
-    def __init__(self) -> None:
-        self.calls: list[list[str]] = []
-
-    async def Classify(self, request, context):
-        ids = [example.request_id for example in request.examples]
-        self.calls.append(ids)
-        if "bad" in ids:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
-        scores = [fusion_pb2.Score(label="a", probability=1.0)]
-        answers = [
-            fusion_pb2.Classification(name=name, version=request.version, scores=scores)
-            for name in ids
-        ]
-        return fusion_pb2.ClassifyResponse(classifications=answers)
-
-
-class Server:
-    """One peer on a port, with health."""
-
-    def __init__(self, peer: EncoderPeer | FusionPeer, port: int = 0) -> None:
-        self.peer = peer
-        self.health = health_aio.HealthServicer()
-        options = [*message_options(MAX_BODY), ("grpc.so_reuseport", 0)]
-        self._server = grpc.aio.server(options=options)
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        if isinstance(peer, EncoderPeer):
-            encoder_pb2_grpc.add_EncoderServicer_to_server(peer, self._server)
-        else:
-            fusion_pb2_grpc.add_FusionServicer_to_server(peer, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
-
-    async def __aenter__(self) -> "Server":
-        await self._server.start()
-        await self.health.set("", SERVING)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.stop(None)
 
 
 @asynccontextmanager
@@ -130,10 +39,6 @@ async def encoder_client(*servers: Server | str) -> AsyncIterator[EncoderClient]
         yield client
     finally:
         await client.close()
-
-
-def soon(seconds: float = 10.0) -> float:
-    return time.monotonic() + seconds
 
 
 async def spread(client: EncoderClient, *servers: Server, calls: int = 20) -> list[int]:
@@ -286,51 +191,6 @@ async def test_the_call_is_cancelled_when_its_callers_have_left() -> None:
         await asyncio.wait_for(server.peer.hanging.wait(), 5)
         caller.cancel()
         await asyncio.wait_for(server.peer.cancelled.wait(), 5)
-
-
-async def test_fusion_is_described_and_its_refusal_understood() -> None:
-    """Heads arrive as data; FAILED_PRECONDITION is a version mismatch."""
-    async with Server(FusionPeer()) as server:
-        channel = open_channel(f"127.0.0.1:{server.port}", MAX_BODY)
-        client = FusionClient(channel, GatewayMetrics())
-        [head] = await client.describe(soon())
-        assert (head.name, head.version, head.labels) == ("fake", "f1", ("a", "b"))
-        assert head.encoders == {Modality.TEXT: "v1"}
-        with pytest.raises(VersionMismatch):
-            await client.classify("f1", [[embedding(Modality.TEXT)]], soon(), "id")
-        await client.close()
-
-
-@asynccontextmanager
-async def fusion_client(peer: FusionPeer) -> AsyncIterator[FusionClient]:
-    async with Server(peer) as server:
-        client = FusionClient(open_channel(f"127.0.0.1:{server.port}", MAX_BODY), GatewayMetrics())
-        yield client
-        await client.close()
-
-
-def ask(client: FusionClient, name: str, version: str = "f1"):
-    return client.classify(version, [[embedding(Modality.TEXT)]], soon(), name)
-
-
-async def test_examples_of_one_moment_share_a_call_to_their_head() -> None:
-    """Each gets its own answer, of the head that it asked for."""
-    peer = Head()
-    async with fusion_client(peer) as client:
-        asked = [ask(client, "a"), ask(client, "b", "f2"), ask(client, "c")]
-        answers = [answer for [answer] in await asyncio.gather(*asked)]
-    assert [(a.name, a.version) for a in answers] == [("a", "f1"), ("b", "f2"), ("c", "f1")]
-    assert sorted(peer.calls) == [["a", "c"], ["b"]]
-
-
-async def test_one_bad_example_fails_alone() -> None:
-    """Fusion refuses the whole call, so its examples are sent again, one by one."""
-    peer = Head()
-    async with fusion_client(peer) as client:
-        asked = [ask(client, name) for name in ("a", "bad", "c")]
-        first, bad, last = await asyncio.gather(*asked, return_exceptions=True)
-    assert isinstance(bad, MeshError)
-    assert [answer.name for [answer] in (first, last)] == ["a", "c"]
 
 
 async def test_calls_carry_what_the_encoder_takes_in_a_batch() -> None:
