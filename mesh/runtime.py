@@ -21,8 +21,8 @@ def share_cores() -> None:
     before. Holds for all threads, and for those that they start. Linux alone has such a policy.
     """
     if sys.platform == "linux":
-        for thread in map(int, os.listdir("/proc/self/task")):
-            with contextlib.suppress(OSError):  # It has ended, or a sandbox forbids it.
+        with contextlib.suppress(OSError):  # A thread has just ended, or a sandbox forbids it.
+            for thread in map(int, os.listdir("/proc/self/task")):
                 os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
 
 
@@ -32,7 +32,8 @@ def yield_cores() -> None:
     The gateway does little for each request, and refuses some at once: that must not wait for
     models, which keep all cores busy under load. Refusals then take a third of the time.
     """
-    os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # A sandbox may forbid it.
+        os.nice(NICENESS)
 
 
 def settle() -> None:
