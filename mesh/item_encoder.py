@@ -56,13 +56,12 @@ class ItemEncoder:
         self.encoder = encoders[0]
         self._parts = settings.threads or os.cpu_count() or 1
         self._threads = Threads(self._parts, "preprocess")
-        limits = BatchLimits(
+        self._limits = BatchLimits(
             settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size
         )
-        self._limits = limits
         self._batcher: Batcher[Item, Vector] = Batcher(
             [_forward(encoder) for encoder in encoders],
-            limits,
+            self._limits,
             settings.max_queue,
             metrics,
             patience=PATIENCE if is_on_cpu(settings) else 0.0,
@@ -129,11 +128,11 @@ class ItemEncoder:
     ) -> Embedding | MeshError:
         if isinstance(vector, Unavailable):
             raise vector
-        if isinstance(vector, MeshError) or place.item is None:
-            return vector if isinstance(vector, MeshError) else MeshError("there was no item")
+        if isinstance(vector, MeshError):
+            return vector
         if not np.isfinite(vector).all():
             return MeshError("the model gave numbers that are not finite")
-        encoder, truncated = self.encoder, place.item.truncated
+        encoder, truncated = self.encoder, place.item is not None and place.item.truncated
         data = vector.astype("<f4", copy=False).tobytes()
         return Embedding(encoder.modality, encoder.version, "float32", encoder.dim, data, truncated)
 

@@ -30,7 +30,7 @@ def yield_cores() -> None:
     """Let other programs, and the gateway, have a core first; what is left is this process's.
 
     The gateway does little for each request, and refuses some at once: that must not wait for
-    models, which keep all cores busy under load. Refusals then take a third of the time.
+    models, which keep all cores busy under load. By it the slowest take a third of the time.
     """
     with contextlib.suppress(OSError):  # A sandbox may forbid it.
         os.nice(NICENESS)

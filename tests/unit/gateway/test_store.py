@@ -8,7 +8,6 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway import store as storing
-from gateway.local_store import LocalStore
 from gateway.metrics import GatewayMetrics
 from gateway.store import Claim, Store
 from mesh.settings import GatewaySettings
@@ -229,40 +228,3 @@ async def test_a_claim_without_time_says_nothing_of_redis(
     redis.hangs = False
     redis.entries["b"] = b"1"
     assert await store.get(["b"]) == {"b": b"1"}
-
-
-async def test_writes_that_wait_are_bounded(redis: FakeRedis, metrics: GatewayMetrics) -> None:
-    """Beyond MAX_WRITES they are dropped and counted."""
-    store = open_store(redis, metrics)
-    for index in range(storing.MAX_WRITES + 5):
-        store.put({str(index): b""})
-    assert errors(metrics, "write_dropped") == 5
-    await store.close()
-
-
-def test_the_least_recently_used_goes_first() -> None:
-    """Memory stays within its bytes, and reading counts as use."""
-    local = LocalStore(3 * (256 + 1 + 1))
-    for key in "abc":
-        local.put(key, b"1")
-    local.get("a")
-    local.put("d", b"1")
-    assert [local.get(key) is not None for key in "abcd"] == [True, False, True, True]
-
-
-def test_an_entry_larger_than_memory_is_not_kept() -> None:
-    """And it pushes nothing else out."""
-    local = LocalStore(1000)
-    local.put("small", b"x")
-    local.put("big", b"x" * 2000)
-    assert local.get("big") is None
-    assert local.get("small") == b"x"
-
-
-def test_replacing_an_entry_frees_its_bytes() -> None:
-    """The same key again and again never fills memory."""
-    local = LocalStore(2000)
-    local.put("other", b"1")
-    for _ in range(100):
-        local.put("same", b"x" * 1000)
-    assert local.get("other") == b"1"
