@@ -20,7 +20,7 @@ from gateway.readers import Readers
 from gateway.server import Server
 from gateway.sharing import Share, Shared
 from gateway.wiring import open_mesh
-from mesh.runtime import share_cores
+from mesh.runtime import SHORT_SLICE, share_cores
 from mesh.settings import GatewaySettings, load
 from mesh.telemetry import configure_logging
 
@@ -58,7 +58,7 @@ def main(opener: Opener = open_mesh) -> None:
     configure_logging("gateway", settings.log_level)
     if settings.max_in_flight_bytes < settings.max_body:
         sys.exit("MESH_MAX_IN_FLIGHT_BYTES is below MESH_MAX_BODY: no large body could be taken")
-    share_cores()
+    share_cores(SHORT_SLICE)
     try:
         listening = listen(settings.host, settings.http_port)
     except OSError as error:

@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from mesh.artifact import Artifact
+from mesh.calibration import GAIN, PER_BATCH
 from mesh.engine import EngineUnsuitable, Kind, kinds
 from mesh.engine_cache import EngineCache
 from mesh.golden import GoldenMismatch
@@ -118,6 +119,7 @@ def _key(settings: NodeSettings, artifact: Artifact) -> dict[str, Any]:
         "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads"}),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),
+        "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH},
     }
 
 

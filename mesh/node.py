@@ -28,7 +28,7 @@ from prometheus_client import CollectorRegistry
 from mesh.errors import MeshError
 from mesh.listening import GrpcServer, GrpcService, listen
 from mesh.ops import create_app
-from mesh.runtime import settle, share_cores, yield_cores
+from mesh.runtime import LONG_SLICE, settle, share_cores, yield_cores
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics, configure_logging
 
@@ -58,8 +58,8 @@ Load = Callable[[NodeSettings, NodeMetrics], Service]
 def serve(name: str, settings: NodeSettings, load: Load) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then end the process: with 1 where the node failed."""
     configure_logging(name, settings.log_level)
-    share_cores()
     yield_cores()
+    share_cores(LONG_SLICE)
     node = Node(settings, partial(_load_and_settle, load))
     uvloop.run(node.run())
     _end(1 if node.state == "failed" else 0)

@@ -1,0 +1,58 @@
+"""What a process asks of the system, seen from a process that asked for it."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from mesh.runtime import LONG_SLICE, NICENESS, SHORT_SLICE
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has such a policy")
+
+ASK = """
+import os, sys, threading
+from mesh.runtime import share_cores, yield_cores
+
+def tell():
+    with open("/proc/thread-self/sched") as file:
+        slices = [line.split()[-1] for line in file if line.startswith("se.slice")]
+    print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), *slices)
+
+asked, told = threading.Event(), threading.Event()
+earlier = threading.Thread(target=lambda: (asked.wait(), tell(), told.set()))
+earlier.start()
+yield_cores()
+share_cores(float(sys.argv[1]))
+asked.set()
+told.wait()
+tell()
+later = threading.Thread(target=tell)
+later.start()
+later.join()
+"""
+
+
+def threads(slice: float) -> list[list[int]]:
+    """Policy, niceness and, where the kernel tells, slice: of an earlier thread, main, a later."""
+    argv = [sys.executable, "-c", ASK, str(slice)]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
+    found = [list(map(int, line.split())) for line in told.splitlines()]
+    assert len(found) == 3
+    return found
+
+
+def test_no_thread_takes_a_core_from_one_that_computes() -> None:
+    """Whether it was there before or comes later; and all of them stay nice."""
+    for policy, niceness, *_ in threads(LONG_SLICE):
+        assert (policy, niceness) == (os.SCHED_BATCH, NICENESS)
+
+
+@pytest.mark.parametrize("slice", [LONG_SLICE, SHORT_SLICE])
+def test_a_thread_that_has_a_core_goes_on_for_a_slice(slice: float) -> None:
+    """Of the length that was asked for."""
+    told = [slices for _, _, *slices in threads(slice)]
+    if tuple(map(int, platform.release().split(".")[:2])) < (6, 12) or [] in told:
+        pytest.skip("this kernel has no slices of a thread's own, or does not tell")
+    assert told == [[int(1e9 * slice)]] * 3
