@@ -70,12 +70,22 @@ def _nodes(place: Place, ports: Iterator[int]) -> list[Process]:
     # Fusion may hold heads for several versions of encoders; an encoder is of one.
     models = {**place.encoders, "fusion": place.model}
     started = [name for name in NODES if name in models and not has_target(name, place.environ)]
-    threads = str(max(1, place.cores // max(1, len(started))))
-    settings = _shared(place) | {"MESH_THREADS": place.environ.get("MESH_THREADS") or threads}
+    settings = _shared(place) | _cores(place, len(started))
     return [
         node(name, next(ports), next(ports), settings | {"MESH_MODEL": models[name]})
         for name in started
     ]
+
+
+def _cores(place: Place, nodes: int) -> dict[str, str]:
+    """Each node's share, and so many workers that one takes all cores while others need none."""
+    threads = place.environ.get("MESH_THREADS") or str(max(1, place.cores // max(1, nodes)))
+    # The node itself says what is wrong with a number that is none.
+    taken = int(threads) if threads.isdecimal() else 0
+    workers = place.environ.get("MESH_WORKERS") or str(
+        max(1, place.cores // (taken or place.cores))
+    )
+    return {"MESH_THREADS": threads, "MESH_WORKERS": workers}
 
 
 def _shared(place: Place) -> dict[str, str]:

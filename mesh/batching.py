@@ -8,9 +8,10 @@
 A batch is made only when a worker is free, of what waits at that moment: an idle node adds no
 delay, and a busy one makes larger batches by itself. Where preprocessing and the model share the
 cores, a worker that began with the first item would only delay the others: there a batch waits a
-little for those that are being preprocessed, as long as it can grow. All state lives on the event
-loop. A worker is a plain function, one for each device, and runs on a thread of its own: the model
-must not block the loop.
+little for those that are being preprocessed, as long as it can grow. And while a batch runs there,
+another one waits for an idle core or until it is full: begun before, both would only get half of
+one. All state lives on the event loop. A worker is a plain function, and runs on a thread of its
+own: the model must not block the loop.
 """
 
 import asyncio
@@ -19,16 +20,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Generic
+from typing import Final, Generic
 
 import structlog
 
+from mesh.cores import ALONE, Sharing
 from mesh.errors import MeshError, Unavailable
 from mesh.grouping import BatchLimits, choose
 from mesh.places import Caller, I, Observer, Place, Places, R
 
 log = structlog.stdlib.get_logger(__name__)
 
+
+# Seconds until a batch that found no core looks for one again.
+LOOK_AGAIN: Final = 0.01
 
 Worker = Callable[[Sequence[I]], Sequence[R]]
 
@@ -42,18 +47,15 @@ class Batcher(Generic[I, R]):
         limits: BatchLimits,
         max_held: int,
         observer: Observer,
-        *,
-        patience: float = 0.0,
+        sharing: Sharing = ALONE,
     ) -> None:
-        """`max_held`: how many items may be between `reserve` and their results at a time.
-
-        `patience`: seconds that a batch waits at most for items that hold a place already.
-        """
+        """`max_held`: how many items may be between `reserve` and their results at a time."""
         self._workers = workers
         self._limits = limits
         self._max_held = max_held
         self._observer = observer
-        self._patience = patience
+        self._sharing = sharing
+        self._running = 0
         self._closing = False
         self._changed = asyncio.Event()
         self._places: Places[I, R] = Places(observer, self._changed.set)
@@ -111,7 +113,9 @@ class Batcher(Generic[I, R]):
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         try:
             while batch := await self._next_batch():
+                self._running += 1
                 await self._run(batch, worker, thread)
+                self._running -= 1
         finally:
             thread.shutdown(wait=False)
 
@@ -133,10 +137,15 @@ class Batcher(Generic[I, R]):
         if not waiting:
             return None
         oldest = waiting[0]
-        if not self._places.coming or not self._limits.allow(len(waiting) + 1, oldest.size):
+        if not self._limits.allow(len(waiting) + 1, oldest.size):
             return 0
-        until = min(oldest.since, *(p.caller.deadline - 2 * self._patience for p in waiting))
-        return max(0.0, until + self._patience - time.monotonic())
+        if self._running and self._sharing.crowded():
+            return LOOK_AGAIN
+        if not self._places.coming:
+            return 0
+        patience = self._sharing.patience
+        until = min(oldest.since, *(p.caller.deadline - 2 * patience for p in waiting))
+        return max(0.0, until + patience - time.monotonic())
 
     async def _run(
         self, batch: list[Place[I, R]], worker: Worker[I, R], thread: ThreadPoolExecutor

@@ -43,7 +43,7 @@ class EngineUnsuitable(ArtifactError):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One network on one device. One thread at a time may call it."""
+    """One network on one device. As many threads at a time may call it as MESH_WORKERS says."""
 
     run: Callable[[Inputs], Array]
     dim: int
@@ -143,9 +143,10 @@ def _openvino_builders(
         raise EngineUnsuitable("MESH_ENGINE: openvino is not installed")
     if not is_on_cpu(settings):
         raise EngineUnsuitable("MESH_DEVICES: the openvino engine runs on the cpu alone")
-    from mesh.openvino_engine import Setup, openvino_engine
+    from mesh.openvino_engine import Setup, Shape, openvino_engine
 
-    setup = Setup(kind.dtype, threads(settings), artifact, EngineCache.of(settings))
+    shape = Shape(settings.workers, threads(settings))
+    setup = Setup(kind.dtype, shape, artifact, EngineCache.of(settings))
     return [partial(openvino_engine, setup=setup) for _ in devices(settings)]
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
 from mesh.batching import Batcher
+from mesh.cores import ALONE, on_cpu
 from mesh.embedding import Embedding
 from mesh.encoding import Encoder, Item, Raw
 from mesh.engine import is_on_cpu
@@ -28,10 +29,6 @@ from mesh.telemetry import NodeMetrics, origin
 from mesh.threads import Threads
 
 log = structlog.stdlib.get_logger(__name__)
-
-# Seconds that a batch waits for items that are being preprocessed, where that takes the model's own
-# cores: about what a few of them need.
-PATIENCE: Final = 0.02
 
 Vector = npt.NDArray[np.float32]
 
@@ -60,11 +57,11 @@ class ItemEncoder:
             settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size
         )
         self._batcher: Batcher[Item, Vector] = Batcher(
-            [_forward(encoder) for encoder in encoders],
+            [_forward(encoder) for encoder in encoders for _ in range(settings.workers)],
             self._limits,
             settings.max_queue,
             metrics,
-            patience=PATIENCE if is_on_cpu(settings) else 0.0,
+            on_cpu() if is_on_cpu(settings) else ALONE,
         )
 
     @cached_property

@@ -114,6 +114,7 @@ def load_fusion(
     Raises ArtifactError whatever is wrong in an artifact, and DeviceMissing.
     """
     prepare(settings)
+    settings = settings.model_copy(update={"workers": 1})  # Others would find nothing to do.
     folders = [Path(model.strip()) / "fusion" for model in settings.model.split(",")]
     loaded = [_load_head(Artifact.open(folder), settings, load) for folder in folders]
     engines = ", ".join(sorted({kind.engine for kind, _ in loaded}))

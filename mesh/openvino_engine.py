@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import structlog
@@ -27,12 +27,19 @@ log = structlog.stdlib.get_logger(__name__)
 MODEL: Final = "model.xml"
 
 
+class Shape(NamedTuple):
+    """How many batches are computed at a time, and on how many threads each."""
+
+    workers: int
+    threads: int
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a builder of this engine has besides the network."""
 
     dtype: str
-    threads: int
+    shape: Shape
     artifact: Artifact
     cache: EngineCache
 
@@ -45,11 +52,20 @@ def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engi
     """
     precision = _precision(setup.dtype)
     model = _quantized(setup.artifact) if setup.dtype == "int8" else _kept(make, example, setup)
-    request = _compile(model, precision, setup.threads).create_infer_request()
+    compiled = _compile(model, precision, setup.shape)
+    # Each holds memory for a batch, so there are as many as were needed at a time.
+    idle: list[Any] = []
 
     def run(inputs: Inputs) -> Array:
         arrays = {name: np.asarray(value) for name, value in inputs.items()}
-        return _infer(request, arrays)
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        try:
+            return _infer(request, arrays)
+        finally:
+            idle.append(request)
 
     return Engine(run, run(example).shape[1])
 
@@ -92,11 +108,12 @@ def _precision(dtype: str) -> str:
     return "f32" if dtype == "float32" or not has_bfloat16() else "bf16"
 
 
-def _compile(model: Any, precision: str, threads: int) -> Any:
+def _compile(model: Any, precision: str, shape: Shape) -> Any:
+    """Its streams share the weights, which as many models would not."""
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": shape.workers,
+        "INFERENCE_NUM_THREADS": shape.workers * shape.threads,
         "INFERENCE_PRECISION_HINT": precision,
         # Else every process on the machine pins its threads to the same first cores.
         "ENABLE_CPU_PINNING": False,

@@ -98,10 +98,19 @@ def test_cores_are_divided_among_nodes() -> None:
     assert alone[1].env["MESH_THREADS"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("threads", "workers"), [("", "4"), ("3", "2"), ("8", "1"), ("9", "1"), ("0", "1"), ("x", "1")]
+)
+def test_one_node_can_take_all_cores(threads: str, workers: str) -> None:
+    """Eight of them, by as many workers as their threads leave room for."""
+    assert mesh(MESH_THREADS=threads)["audio-encoder"].env["MESH_WORKERS"] == workers
+
+
 def test_the_users_settings_win() -> None:
     """What a user has set in the environment is not overridden."""
-    processes = mesh(MESH_THREADS="7", MESH_DRAIN_DELAY="3", MESH_HOST="0.0.0.0")
+    processes = mesh(MESH_THREADS="7", MESH_WORKERS="5", MESH_DRAIN_DELAY="3", MESH_HOST="0.0.0.0")
     assert processes["fusion"].env["MESH_THREADS"] == "7"
+    assert processes["fusion"].env["MESH_WORKERS"] == "5"
     assert processes["gateway"].env["MESH_DRAIN_DELAY"] == "3"
     assert processes["gateway"].env["MESH_HOST"] == "0.0.0.0"
 

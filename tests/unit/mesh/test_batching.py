@@ -8,7 +8,7 @@ import pytest
 
 from mesh.errors import DeadlineExpired, InvalidInput, Unavailable
 from tests.fake_models import PATIENCE
-from tests.unit.mesh.workbench import Bench, Number, bench, outcomes, settled
+from tests.unit.mesh.workbench import Bench, bench, outcomes
 
 
 @pytest.fixture
@@ -96,59 +96,8 @@ class TestBatches:
         assert one.notes.drops == []
 
 
-class TestPatience:
-    """Where preprocessing takes the model's own cores."""
-
-    async def test_a_batch_waits_for_what_is_being_preprocessed(self) -> None:
-        """The worker begins when the last item has come."""
-        patient = bench(patience=PATIENCE / 4)
-        patient.batcher.start()
-        with patient.reserve(2) as places:
-            early = patient.tasks(1)
-            await settled()
-            assert patient.worker.batches == []
-            for place, value in zip(places, (2, 3), strict=True):
-                patient.batcher.submit(place, Number(value))
-            assert [await place.outcome for place in places] == [4, 6]
-        assert await outcomes(early) == [2]
-        assert patient.worker.batches == [[1, 2, 3]]
-        await patient.batcher.close(PATIENCE)
-
-    async def test_a_batch_does_not_wait_for_what_turned_out_to_be_no_input(self) -> None:
-        """Its error comes back, and nobody waits for it any more."""
-        patient = bench(patience=PATIENCE)
-        patient.batcher.start()
-        with patient.reserve(1) as [place]:
-            early = patient.tasks(1)
-            await settled()
-            patient.batcher.submit(place, InvalidInput("broken"))
-            assert isinstance(await place.outcome, InvalidInput)
-            assert await outcomes(early) == [2]
-        await patient.batcher.close(PATIENCE)
-
-    async def test_a_full_batch_does_not_wait(self) -> None:
-        """It could not grow."""
-        patient = bench(max_items=2, patience=PATIENCE)
-        patient.batcher.start()
-        with patient.reserve(1):
-            assert await outcomes(patient.tasks(1, 2)) == [2, 4]
-        await patient.batcher.close(PATIENCE)
-
-    async def test_a_slow_input_is_not_waited_for_beyond_patience(self) -> None:
-        """It may be a long sound."""
-        patient = bench(patience=0.01)
-        patient.batcher.start()
-        with patient.reserve(1):
-            assert await outcomes(patient.tasks(1)) == [2]
-        await patient.batcher.close(PATIENCE)
-
-    async def test_an_item_that_has_little_time_is_not_made_to_wait(self) -> None:
-        """Patience would cost its result."""
-        patient = bench(patience=PATIENCE)
-        patient.batcher.start()
-        with patient.reserve(1):
-            assert await patient.submit(1, seconds=PATIENCE / 2) == 2
-        await patient.batcher.close(PATIENCE)
+class TestClosing:
+    """What becomes of those that are there."""
 
     async def test_closing_answers_also_those_whose_items_never_came(self) -> None:
         """After the grace."""

@@ -13,9 +13,10 @@ from mesh import openvino_engine as module
 from mesh.artifact import Artifact
 from mesh.engine import Engine, EngineUnsuitable
 from mesh.engine_cache import EngineCache, Key
-from mesh.openvino_engine import Setup, openvino_engine
+from mesh.openvino_engine import Setup, Shape, openvino_engine
 from tests import fake_artifacts
 
+ONE = Shape(workers=1, threads=1)
 INPUTS = {"x": torch.linspace(-1, 1, 24).reshape(1, 3, 8), "lengths": torch.tensor([3])}
 
 
@@ -54,7 +55,7 @@ class Odd(Pooled):
 def setup(tmp_path: Path) -> Setup:
     """One thread of float32, with a cache."""
     artifact = Artifact.open(fake_artifacts.write_encoder(tmp_path / "model" / "text"))
-    return Setup("float32", 1, artifact, EngineCache(tmp_path / "cache"))
+    return Setup("float32", ONE, artifact, EngineCache(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -132,20 +133,20 @@ class Vanishing(EngineCache):
 def test_an_entry_that_vanishes_is_none(network: Pooled, setup: Setup) -> None:
     """Whether before it is used or right after it was written, the node starts."""
     expected = engine(network, setup)(INPUTS)
-    vanishing = Setup("float32", 1, setup.artifact, Vanishing(setup.cache.folder))
+    vanishing = Setup("float32", ONE, setup.artifact, Vanishing(setup.cache.folder))
     assert engine(network, vanishing)(INPUTS) == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_a_cache_it_works_from_memory(network: Pooled, setup: Setup) -> None:
     """Each start converts."""
-    bare = Setup("float32", 1, setup.artifact, EngineCache(None))
+    bare = Setup("float32", ONE, setup.artifact, EngineCache(None))
     assert engine(network, bare)(INPUTS).shape == (1, 4)
 
 
 @pytest.mark.skipif(not module.has_bfloat16(), reason="this CPU has no bfloat16")
 def test_bfloat16_is_near_but_not_the_same(network: Pooled, setup: Setup) -> None:
     """And still comes out as float32."""
-    half = Setup("bfloat16", 1, setup.artifact, setup.cache)
+    half = Setup("bfloat16", ONE, setup.artifact, setup.cache)
     one, other = engine(network, setup)(INPUTS), engine(network, half)(INPUTS)
     assert other.dtype == np.float32
     assert np.allclose(one, other, atol=0.02)
@@ -158,13 +159,13 @@ def test_a_cpu_without_bfloat16_is_an_error(
     """That names the setting."""
     monkeypatch.setattr(module, "has_bfloat16", lambda: False)
     with pytest.raises(EngineUnsuitable, match="MESH_DTYPE: this CPU has no bfloat16"):
-        engine(network, Setup("bfloat16", 1, setup.artifact, setup.cache))
+        engine(network, Setup("bfloat16", ONE, setup.artifact, setup.cache))
 
 
 def test_a_dtype_that_it_does_not_have_is_an_error(network: Pooled, setup: Setup) -> None:
     """That names the setting."""
     with pytest.raises(EngineUnsuitable, match="MESH_DTYPE: the openvino engine has no float16"):
-        engine(network, Setup("float16", 1, setup.artifact, setup.cache))
+        engine(network, Setup("float16", ONE, setup.artifact, setup.cache))
 
 
 def test_recurrent_layers_are_refused(setup: Setup) -> None:
@@ -181,7 +182,7 @@ def test_a_network_that_can_not_be_converted_is_named(setup: Setup) -> None:
 
 def test_int8_needs_its_own_file(network: Pooled, setup: Setup) -> None:
     """The error says which, and what makes it."""
-    quantized = Setup("int8", 1, setup.artifact, setup.cache)
+    quantized = Setup("int8", ONE, setup.artifact, setup.cache)
     with pytest.raises(EngineUnsuitable, match=r"int8/text\.xml; `training\.quantize` makes it"):
         engine(network, quantized)
 
@@ -194,7 +195,7 @@ def test_int8_of_another_artifact_is_refused(network: Pooled, setup: Setup) -> N
     for version, holds in (("sha256:other", False), (setup.artifact.version, True)):
         model.set_rt_info(version, "artifact")
         module.save(model, file)
-        quantized = Setup("int8", 1, setup.artifact, setup.cache)
+        quantized = Setup("int8", ONE, setup.artifact, setup.cache)
         if holds:
             assert openvino_engine(never, INPUTS, setup=quantized).dim == 4
         else:
@@ -221,7 +222,7 @@ def test_an_int8_file_that_can_not_be_read_is_named(setup: Setup) -> None:
     file.parent.mkdir()
     file.write_text("no model")
     with pytest.raises(EngineUnsuitable, match=r"openvino can't read .*text\.xml"):
-        openvino_engine(never, INPUTS, setup=Setup("int8", 1, setup.artifact, setup.cache))
+        openvino_engine(never, INPUTS, setup=Setup("int8", ONE, setup.artifact, setup.cache))
 
 
 def test_what_openvino_can_not_run_is_the_engines_fault(network: Pooled, setup: Setup) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from mesh.batching import Batcher
+from mesh.cores import ALONE, Sharing
 from mesh.errors import InvalidInput, MeshError, Overloaded
 from mesh.grouping import BatchLimits
 from mesh.places import Caller, Place
@@ -126,12 +127,12 @@ def bench(
     max_items: int = 8,
     max_cost: float = 100.0,
     max_held: int = 64,
-    patience: float = 0.0,
+    sharing: Sharing = ALONE,
 ) -> Bench:
     """A Batcher that has not started."""
     doublers, notes = [Doubler() for _ in range(workers)], Notes()
     limits = BatchLimits(max_items, max_cost)
-    return Bench(doublers, notes, Batcher(doublers, limits, max_held, notes, patience=patience))
+    return Bench(doublers, notes, Batcher(doublers, limits, max_held, notes, sharing))
 
 
 async def outcomes(tasks: Sequence[Awaitable[float]]) -> list[float | BaseException]:
