@@ -19,10 +19,11 @@ from gateway.readers import Readers, Reading
 from mesh.errors import DeadlineExpired, MalformedInput, TooLarge
 
 # Granian's `read` returns when it has all it was asked for, so only a read that ends shows that the
-# client is there. The first is small, and the next doubles while they are quick: few for a fast
+# client is there. The first is small, and the next ones grow while they are quick: few for a fast
 # client, and small ones for a slow client, which so never seems to be silent.
 FIRST_CHUNK: Final = 4 * 1024
-CHUNK: Final = 64 * 1024
+GROWTH: Final = 16
+CHUNK: Final = 256 * 1024
 QUICK_SECONDS: Final = 0.1
 # A client that is silent for so long is gone; its place is for others, however much time it asked
 # for. Lost packets are sent again within less, and 4 KiB in it are 0.8 kB/s.
@@ -153,7 +154,7 @@ class Body:
             started = time.monotonic()
             chunk = self._stream.read(left)
             quick = time.monotonic() - started < QUICK_SECONDS
-            wanted = min(2 * wanted, CHUNK) if quick else FIRST_CHUNK
+            wanted = min(GROWTH * wanted, CHUNK) if quick else FIRST_CHUNK
             self._taken += len(chunk)
             self._ended = not chunk or self._taken == self.size
             if chunk:

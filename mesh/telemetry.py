@@ -5,17 +5,21 @@ Everything that is logged, by us or by grpc, uvicorn, granian and flask, becomes
 holds what a user sent: log sizes, codes and ids, not content.
 """
 
+import json
 import logging
 import sys
 import threading
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from mesh.lines import Lines
 
 DROPS: Final = ("cancelled", "expired", "overloaded", "closed")
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -31,6 +35,7 @@ def configure_logging(service: str, level: str) -> None:
     Replaces the root logger's handlers. An exception that nobody catches, on any thread, becomes a
     line as well.
     """
+    lines = Lines(sys.stdout)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -40,31 +45,46 @@ def configure_logging(service: str, level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, structlog.processors.JSONRenderer(_as_json)],
+        logger_factory=partial(_Logger, lines),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
-    _route_standard_logging(shared, level)
+    _route_standard_logging(lines, shared, level)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_on_thread
 
 
-def _route_standard_logging(shared: list[Processor], level: str) -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
+class _Logger:
+    """Where structlog hands a finished line to: the way out, without what logging does between."""
+
+    def __init__(self, lines: Lines, name: str) -> None:
+        self.name = name
+        self.debug = partial(lines.take, logging.DEBUG)
+        self.info = partial(lines.take, logging.INFO)
+        self.warning = partial(lines.take, logging.WARNING)
+        self.error = partial(lines.take, logging.ERROR)
+        self.critical = partial(lines.take, logging.CRITICAL)
+
+
+# Made once: json.dumps would make one for each line.
+_ENCODER: Final = json.JSONEncoder(default=repr)
+
+
+def _as_json(event: EventDict, **_: object) -> str:
+    return _ENCODER.encode(event)
+
+
+def _route_standard_logging(lines: Lines, shared: list[Processor], level: str) -> None:
+    lines.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                structlog.processors.JSONRenderer(_as_json),
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.basicConfig(handlers=[lines], level=level.upper(), force=True)
     logging.captureWarnings(True)
 
 

@@ -35,6 +35,7 @@ Capture = pytest.CaptureFixture[str]
 
 def lines(capsys: Capture) -> list[dict[str, Any]]:
     """What was logged, parsed."""
+    logging.getLogger().handlers[0].flush()
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 

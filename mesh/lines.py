@@ -1,0 +1,83 @@
+"""Log lines on their way out: each at once while there are few, many of them together.
+
+Whoever writes lets go of Python's lock meanwhile. A process that answers a thousand requests a
+second from sixteen threads spends a quarter of its time on taking it back, so it writes twenty
+times a second instead.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from typing import Final, TextIO
+
+# Seconds between two writes, which are also the most that a kill can lose.
+PAUSE: Final = 0.05
+# Lines that wait at most; then whoever logs waits for those who read.
+MOST: Final = 10_000
+
+
+class Lines(logging.Handler):
+    """Writes to a stream. What is a warning or worse is never kept back. Safe in any thread."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """With no lines: those that wait in a process that forks are for that one to write."""
+        self._waiting: deque[str] = deque()
+        self._writing = threading.Lock()
+        self._written = -PAUSE
+        self._due = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def createLock(self) -> None:
+        """None: threads would wait in line for it, where a deque needs none."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take what the standard library logs."""
+        try:
+            self.take(record.levelno, self.format(record))
+        except Exception:
+            self.handleError(record)
+
+    def take(self, level: int, line: str) -> None:
+        """Take one line. Never raises: what nobody can read must not fail requests."""
+        self._waiting.append(line + "\n")
+        if self._is_quiet() or level >= logging.WARNING or len(self._waiting) >= MOST:
+            self.flush()
+        elif not self._due.is_set():
+            self._write_soon()
+
+    def flush(self) -> None:
+        """Write all that waits."""
+        with self._writing:
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            self._written = time.monotonic()
+            # The stream may be closed, or nobody at its other end any more.
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write("".join(lines))
+                self._stream.flush()
+
+    def _is_quiet(self) -> bool:
+        return time.monotonic() - self._written >= PAUSE
+
+    def _write_soon(self) -> None:
+        self._due.set()
+        with self._writing:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="log", daemon=True)
+                self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            self._due.wait()
+            time.sleep(PAUSE)
+            self._due.clear()
+            self.flush()
