@@ -50,7 +50,10 @@ class Embedder:
         """What became of each. Raises InputError and Overloaded for the sake of any of them."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = {m: group.create_task(self._encode_one(asked, m)) for m in modalities}
+                tasks = {
+                    modality: group.create_task(self._encode_one(asked, modality))
+                    for modality in _longest_first(asked.request.inputs, modalities)
+                }
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return {modality: task.result() for modality, task in tasks.items()}
@@ -79,6 +82,13 @@ class Embedder:
             raise
         except MeshError as error:
             return Failure(error.code, error.message)
+
+
+def _longest_first(
+    inputs: Mapping[Modality, str | bytes], modalities: Collection[Modality]
+) -> list[Modality]:
+    """By size, since what takes longest must not wait for a core until the others are done."""
+    return sorted(modalities, key=lambda modality: len(inputs[modality]), reverse=True)
 
 
 def left_open(

@@ -1,10 +1,12 @@
 """classify(): whole answers, degraded ones, and refusals."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from gateway.contract import Failure
+from mesh.embedding import Modality
 from mesh.errors import (
     DeadlineExpired,
     InvalidInput,
@@ -44,6 +46,24 @@ async def test_every_subset_is_answered(sent: list[str]) -> None:
     answer = await mesh.classify(**{name: INPUTS[name] for name in sent})
     assert {m.value for m, r in answer.modalities.items() if r.status == "computed"} == set(sent)
     assert {m.value for m, encoder in mesh.encoders.items() if encoder.encoded} == set(sent)
+
+
+@pytest.mark.parametrize("longest", Modality)
+async def test_the_largest_input_is_sent_first(
+    longest: Modality, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes longest, and the answer waits for it."""
+    mesh, sent = FakeMesh(), []
+    for modality, encoder in mesh.encoders.items():
+        encode = partial(_noting, sent, modality, encoder.encode)
+        monkeypatch.setattr(encoder, "encode", encode)
+    await mesh.classify(**{**INPUTS, longest.value: 9 * INPUTS[longest.value]})
+    assert (sent[0], len(sent)) == (longest, 3)
+
+
+async def _noting(sent, modality, encode, *args):
+    sent.append(modality)
+    return await encode(*args)
 
 
 async def test_the_same_request_again_asks_nobody() -> None:
