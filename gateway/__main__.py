@@ -26,6 +26,8 @@ from mesh.telemetry import configure_logging
 
 # Seconds. Nothing needs to answer when the mesh is opened, and closing asks nobody.
 OPEN_TIMEOUT: Final = 30.0
+# Seconds. Each request has a line, and under load they would hold up each other.
+LOG_PAUSE: Final = 0.05
 
 
 class OpenClassifier(Classifier, Protocol):
@@ -41,7 +43,7 @@ Opener = Callable[[GatewaySettings, GatewayMetrics], Coroutine[Any, Any, OpenCla
 @contextmanager
 def wired(opener: Opener, settings: GatewaySettings, share: Share) -> Iterator[Flask]:
     """The application and what it stands on, in the process that serves it."""
-    configure_logging("gateway", settings.log_level)
+    configure_logging("gateway", settings.log_level, LOG_PAUSE)
     metrics = GatewayMetrics.of(share)
     with BackgroundLoop() as loop, Readers() as readers:
         mesh = loop.run(opener(settings, metrics), OPEN_TIMEOUT)
@@ -55,7 +57,7 @@ def wired(opener: Opener, settings: GatewaySettings, share: Share) -> Iterator[F
 def main(opener: Opener = open_mesh) -> None:
     """Serve until a signal comes; exit 1 where the port is taken or the worker dies."""
     settings = load(GatewaySettings)
-    configure_logging("gateway", settings.log_level)
+    configure_logging("gateway", settings.log_level, LOG_PAUSE)
     if settings.max_in_flight_bytes < settings.max_body:
         sys.exit("MESH_MAX_IN_FLIGHT_BYTES is below MESH_MAX_BODY: no large body could be taken")
     share_cores(SHORT_SLICE)

@@ -29,13 +29,13 @@ SECONDS_BUCKETS: Final = (
 )
 
 
-def configure_logging(service: str, level: str) -> None:
+def configure_logging(service: str, level: str, pause: float = 0.0) -> None:
     """Write every log line of this process to stdout as JSON, from `level` ("info") up.
 
-    Replaces the root logger's handlers. An exception that nobody catches, on any thread, becomes a
-    line as well.
+    Where many come, those of `pause` seconds are written together. Replaces the root logger's
+    handlers. An exception that nobody catches, on any thread, becomes a line as well.
     """
-    lines = Lines(sys.stdout)
+    lines = Lines(sys.stdout, pause)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -57,7 +57,7 @@ def configure_logging(service: str, level: str) -> None:
 class _Logger:
     """Where structlog hands a finished line to: the way out, without what logging does between."""
 
-    def __init__(self, lines: Lines, name: str) -> None:
+    def __init__(self, lines: Lines, name: str = "root") -> None:
         self.name = name
         self.debug = partial(lines.take, logging.DEBUG)
         self.info = partial(lines.take, logging.INFO)

@@ -18,6 +18,7 @@ from typing import Any, Self
 import psutil
 
 from cli.machine import free_ports
+from gateway.__main__ import LOG_PAUSE
 
 HOST = "127.0.0.1"
 START_WAIT = 20.0
@@ -104,6 +105,7 @@ class GatewayProcess:
 
     def log_text(self) -> str:
         """All that it wrote."""
+        time.sleep(2 * LOG_PAUSE)  # Lines that come quickly are written together.
         return self._log.read_text()
 
     def log_lines(self) -> list[dict[str, Any]]:

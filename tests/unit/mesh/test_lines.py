@@ -8,8 +8,10 @@ import time
 
 import pytest
 
-from mesh.lines import MOST, PAUSE, Lines
+from mesh.lines import MOST, Lines
 from tests.fake_models import PATIENCE
+
+PAUSE = 0.05
 
 
 class Stream(io.StringIO):
@@ -34,7 +36,7 @@ def stream() -> Stream:
 @pytest.fixture
 def lines(stream: Stream) -> Lines:
     """The way there."""
-    return Lines(stream)
+    return Lines(stream, PAUSE)
 
 
 def record(text: str, level: int = logging.INFO) -> logging.LogRecord:
@@ -54,6 +56,14 @@ def test_a_single_line_is_written_at_once(lines: Lines, stream: Stream) -> None:
     """Whoever watches a quiet process sees what happens when it happens."""
     lines.emit(record("one"))
     assert stream.getvalue() == "one\n"
+
+
+def test_without_a_pause_every_line_is_written_at_once(stream: Stream) -> None:
+    """A process that hangs the next moment has told of it."""
+    lines = Lines(stream)
+    for number in range(3):
+        lines.emit(record(str(number)))
+    assert (stream.getvalue(), stream.writes) == ("0\n1\n2\n", 3)
 
 
 def test_lines_that_come_quickly_are_written_together(lines: Lines, stream: Stream) -> None:

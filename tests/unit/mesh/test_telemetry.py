@@ -35,7 +35,6 @@ Capture = pytest.CaptureFixture[str]
 
 def lines(capsys: Capture) -> list[dict[str, Any]]:
     """What was logged, parsed."""
-    logging.getLogger().handlers[0].flush()
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
