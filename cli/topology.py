@@ -78,14 +78,17 @@ def _nodes(place: Place, ports: Iterator[int]) -> list[Process]:
 
 
 def _cores(place: Place, nodes: int) -> dict[str, str]:
-    """Each node's share, and so many workers that one takes all cores while others need none."""
+    """Each node's share, and so many workers that one takes all cores while others need none.
+
+    One worker on other devices, whose batches would only be split.
+    """
     threads = place.environ.get("MESH_THREADS") or str(max(1, place.cores // max(1, nodes)))
     # The node itself says what is wrong with a number that is none.
     taken = int(threads) if threads.isdecimal() else 0
-    workers = place.environ.get("MESH_WORKERS") or str(
-        max(1, place.cores // (taken or place.cores))
-    )
-    return {"MESH_THREADS": threads, "MESH_WORKERS": workers}
+    is_on_cpu = set((place.environ.get("MESH_DEVICES") or "cpu").split(",")) == {"cpu"}
+    workers = max(1, place.cores // taken) if taken and is_on_cpu else 1
+    asked = place.environ.get("MESH_WORKERS")
+    return {"MESH_THREADS": threads, "MESH_WORKERS": asked or str(workers)}
 
 
 def _shared(place: Place) -> dict[str, str]:

@@ -57,7 +57,7 @@ def wired(opener: Opener, settings: GatewaySettings, share: Share) -> Iterator[F
 def main(opener: Opener = open_mesh) -> None:
     """Serve until a signal comes; exit 1 where the port is taken or the worker dies."""
     settings = load(GatewaySettings)
-    configure_logging("gateway", settings.log_level, LOG_PAUSE)
+    configure_logging("gateway", settings.log_level)
     if settings.max_in_flight_bytes < settings.max_body:
         sys.exit("MESH_MAX_IN_FLIGHT_BYTES is below MESH_MAX_BODY: no large body could be taken")
     share_cores(SHORT_SLICE)

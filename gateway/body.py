@@ -22,8 +22,8 @@ from mesh.errors import DeadlineExpired, MalformedInput, TooLarge
 # client is there. The first is small, and the next ones grow while they are quick: few for a fast
 # client, and small ones for a slow client, which so never seems to be silent.
 FIRST_CHUNK: Final = 4 * 1024
-GROWTH: Final = 16
-CHUNK: Final = 256 * 1024
+GROWTH: Final = 4
+CHUNK: Final = 64 * 1024
 QUICK_SECONDS: Final = 0.1
 # A client that is silent for so long is gone; its place is for others, however much time it asked
 # for. Lost packets are sent again within less, and 4 KiB in it are 0.8 kB/s.

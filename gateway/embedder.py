@@ -52,7 +52,7 @@ class Embedder:
             async with asyncio.TaskGroup() as group:
                 tasks = {
                     modality: group.create_task(self._encode_one(asked, modality))
-                    for modality in _longest_first(asked.request.inputs, modalities)
+                    for modality in _largest_first(asked.request.inputs, modalities)
                 }
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
@@ -84,10 +84,10 @@ class Embedder:
             return Failure(error.code, error.message)
 
 
-def _longest_first(
+def _largest_first(
     inputs: Mapping[Modality, str | bytes], modalities: Collection[Modality]
 ) -> list[Modality]:
-    """By size, since what takes longest must not wait for a core until the others are done."""
+    """What takes longest must not wait for a core until the others are done; size is a guess."""
     return sorted(modalities, key=lambda modality: len(inputs[modality]), reverse=True)
 
 

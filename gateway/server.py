@@ -35,6 +35,7 @@ from gateway.listener import BACKLOG, refuse_newcomers
 from gateway.sharing import Share, Shared
 from mesh.runtime import settle
 from mesh.settings import GatewaySettings
+from mesh.telemetry import finish_logging
 
 # Beyond the requests that are admitted: refusals, health and metrics always find a thread.
 SPARE_THREADS: Final = 16
@@ -139,6 +140,8 @@ def _work(settings: GatewaySettings, wiring: Wiring, shared: Shared, *granian: A
         # multiprocessing would print it over many lines, which are no JSON.
         log.critical("worker_failed", exc_info=True)
         sys.exit(1)
+    finally:
+        finish_logging()
 
 
 def _give_memory_back() -> None:

@@ -32,7 +32,7 @@ from mesh.places import Caller, I, Observer, Place, Places, R
 log = structlog.stdlib.get_logger(__name__)
 
 
-# Seconds until a batch that found no core looks for one again.
+# Seconds until a batch that found no core looks for one again: no system tells when one is idle.
 LOOK_AGAIN: Final = 0.01
 
 Worker = Callable[[Sequence[I]], Sequence[R]]
@@ -56,6 +56,8 @@ class Batcher(Generic[I, R]):
         self._observer = observer
         self._sharing = sharing
         self._running = 0
+        # Of idle workers one watches what happens; the others wait until it has a batch.
+        self._next = asyncio.Lock()
         self._closing = False
         self._changed = asyncio.Event()
         self._places: Places[I, R] = Places(observer, self._changed.set)
@@ -114,23 +116,26 @@ class Batcher(Generic[I, R]):
         try:
             while batch := await self._next_batch():
                 self._running += 1
-                await self._run(batch, worker, thread)
-                self._running -= 1
+                try:
+                    await self._run(batch, worker, thread)
+                finally:
+                    self._running -= 1
         finally:
             thread.shutdown(wait=False)
 
     async def _next_batch(self) -> list[Place[I, R]]:
         """Wait for items; an empty batch once the Batcher closes and nobody holds a place."""
-        while (pause := self._pause(waiting := self._places.unexpired())) != 0:
-            if self._closing and not self._places:
-                return []
-            self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._changed.wait()
-        batch = [waiting[index] for index in choose([p.size for p in waiting], self._limits)]
-        self._places.take(batch)
-        return batch
+        async with self._next:
+            while (pause := self._pause(waiting := self._places.unexpired())) != 0:
+                if self._closing and not self._places:
+                    return []
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
+            batch = [waiting[index] for index in choose([p.size for p in waiting], self._limits)]
+            self._places.take(batch)
+            return batch
 
     def _pause(self, waiting: Sequence[Place[I, R]]) -> float | None:
         """Seconds for which a batch of these would rather wait for others; None without any."""

@@ -37,7 +37,8 @@ def best_batch_cost(encoder: Encoder[Any], clock: Clock) -> float:
     """The smallest batch, in the unit of `Item.size`, whose items take nearly the least time."""
     item = encoder.preprocess(encoder.example)
     times = {
-        items: _measured([item] * items, encoder, clock) for items in _sizes(encoder, item.size)
+        items: _measured([item] * items, encoder, clock) + PER_BATCH / items
+        for items in _sizes(encoder, item.size)
     }
     enough = min(times.values()) * (1 + GAIN)
     return float(item.size * min(items for items, seconds in times.items() if seconds <= enough))
@@ -54,7 +55,7 @@ def _sizes(encoder: Encoder[Any], size: float) -> Iterator[int]:
 def _measured(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> float:
     """Seconds per item."""
     encoder.forward(batch)  # What is made for a new size is made once.
-    return (min(_timed(batch, encoder, clock) for _ in range(RUNS)) + PER_BATCH) / len(batch)
+    return min(_timed(batch, encoder, clock) for _ in range(RUNS)) / len(batch)
 
 
 def _timed(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> float:

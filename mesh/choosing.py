@@ -116,7 +116,7 @@ def _key(settings: NodeSettings, artifact: Artifact) -> dict[str, Any]:
     """All that decides which engine is the fastest, and which batch the best."""
     return {
         "version": artifact.version,
-        "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads"}),
+        "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads", "workers"}),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),
         "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH},

@@ -16,7 +16,7 @@ class Sharing:
     """How batches make way for what else needs the cores.
 
     `patience`: seconds for which a batch waits at most for items that hold a place already.
-    `crowded`: whether a batch beside those that run would have to wait for a core.
+    `crowded`: whether a batch beside those that run would have to wait for a core. Never raises.
     """
 
     patience: float
@@ -33,7 +33,10 @@ def on_cpu() -> Sharing:
 
 
 class _Cores:
-    """This machine's cores, as Linux tells how many threads run or wait for one."""
+    """The whole machine's cores, as Linux tells how many threads run or wait for one.
+
+    A container's quota is not seen: there MESH_WORKERS has to fit it.
+    """
 
     def __init__(self) -> None:
         self._count = os.cpu_count() or 1
@@ -47,9 +50,10 @@ class _Cores:
 
     def crowded(self) -> bool:
         """Whether other threads than the caller's take all cores; False where nobody tells."""
-        if self._file < 0:
+        try:
+            return _running(os.pread(self._file, 128, 0)) - 1 >= self._count
+        except (OSError, ValueError, IndexError):
             return False
-        return _running(os.pread(self._file, 128, 0)) - 1 >= self._count
 
 
 def _running(load: bytes) -> int:

@@ -45,7 +45,10 @@ Taken = tuple[Place[Item, Vector], Asked]
 
 
 class ItemEncoder:
-    """Feeds replicas of one encoder, one on each device. `start` it on the loop that will call."""
+    """Feeds replicas of one encoder, one on each device, MESH_WORKERS batches at a time.
+
+    `start` it on the loop that will call.
+    """
 
     def __init__(
         self, encoders: Sequence[Encoder[Any]], settings: NodeSettings, metrics: NodeMetrics

@@ -118,6 +118,8 @@ def _compile(model: Any, precision: str, shape: Shape) -> Any:
         # Else every process on the machine pins its threads to the same first cores.
         "ENABLE_CPU_PINNING": False,
     }
+    if shape.workers > 1:  # Else it keeps to one thread a core, and workers share those.
+        settings["ENABLE_HYPER_THREADING"] = True
     try:
         return core().compile_model(model, "CPU", settings)
     except RuntimeError as error:

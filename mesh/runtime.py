@@ -26,23 +26,30 @@ _ATTRIBUTES: Final = struct.Struct("=IIQiIQQQII")
 _SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
 
 
-def share_cores(slice: float) -> None:
+def share_cores(seconds: float) -> None:
     """Let a thread that wakes up wait for a core instead of taking it from one that computes.
 
     A model that is interrupted for every message finds the processor's caches used by another: on
-    two cores the mesh answers a fifth more requests by this and by slices, and an idle core is
-    there at once as before. Holds for all threads, and for those that they start; how nice they are
-    is left. Linux alone has such a policy, and slices from 6.12 on.
+    two cores the mesh answers a fifth more requests by this and by slices of so many `seconds`, and
+    an idle core is there at once as before. Holds for all threads, which become as nice as the
+    caller, and for those that they start. Linux alone has such a policy, and slices from 6.12 on.
     """
-    call = _SCHED_SETATTR.get(platform.machine())
-    if sys.platform == "linux" and call is not None:
-        libc, nanoseconds = ctypes.CDLL(None), int(1e9 * slice)
+    if sys.platform == "linux":
         niceness = os.getpriority(os.PRIO_PROCESS, 0)
-        asked = (os.SCHED_BATCH, 0, niceness, 0, nanoseconds, 0, 0, 0, 0)
-        attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, *asked)
         for thread in map(int, os.listdir("/proc/self/task")):
-            # It fails where the thread has just ended, or a sandbox forbids it: then all is as was.
-            libc.syscall(call, thread, attributes, 0)
+            with contextlib.suppress(OSError):  # It has just ended, or a sandbox forbids it.
+                if not _set_slice(thread, niceness, int(1e9 * seconds)):
+                    os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _set_slice(thread: int, niceness: int, nanoseconds: int) -> bool:
+    """Whether the system took it."""
+    call = _SCHED_SETATTR.get(platform.machine())
+    if call is None or sys.maxsize < 2**32:
+        return False
+    asked = (os.SCHED_BATCH, 0, niceness, 0, nanoseconds, 0, 0, 0, 0)
+    attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, *asked)
+    return bool(ctypes.CDLL(None).syscall(call, thread, attributes, 0) == 0)
 
 
 def yield_cores() -> None:

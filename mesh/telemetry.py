@@ -7,13 +7,14 @@ holds what a user sent: log sizes, codes and ids, not content.
 
 import json
 import logging
+import os
 import sys
 import threading
 import traceback
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -35,7 +36,7 @@ def configure_logging(service: str, level: str, pause: float = 0.0) -> None:
     Where many come, those of `pause` seconds are written together. Replaces the root logger's
     handlers. An exception that nobody catches, on any thread, becomes a line as well.
     """
-    lines = Lines(sys.stdout, pause)
+    lines = Lines(_stdout(), pause)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -52,6 +53,17 @@ def configure_logging(service: str, level: str, pause: float = 0.0) -> None:
     _route_standard_logging(lines, shared, level)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_on_thread
+
+
+def _stdout() -> TextIO:
+    """Standard output; a process that was started without one has no log."""
+    return sys.stdout or open(os.devnull, "w")
+
+
+def finish_logging() -> None:
+    """Write what still waits, where the process ends without the interpreter's own end."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 class _Logger:
@@ -71,7 +83,10 @@ _ENCODER: Final = json.JSONEncoder(default=repr)
 
 
 def _as_json(event: EventDict, **_: object) -> str:
-    return _ENCODER.encode(event)
+    try:
+        return _ENCODER.encode(event)
+    except (TypeError, ValueError, RecursionError):  # No line may fail a request.
+        return _ENCODER.encode({str(name): repr(value) for name, value in event.items()})
 
 
 def _route_standard_logging(lines: Lines, shared: list[Processor], level: str) -> None:

@@ -98,6 +98,12 @@ def test_cores_are_divided_among_nodes() -> None:
     assert alone[1].env["MESH_THREADS"] == "1"
 
 
+def test_a_gpu_has_one_worker() -> None:
+    """Several would split its batches."""
+    processes = mesh(MESH_DEVICES="cuda:0")
+    assert processes["audio-encoder"].env["MESH_WORKERS"] == "1"
+
+
 @pytest.mark.parametrize(
     ("threads", "workers"), [("", "4"), ("3", "2"), ("8", "1"), ("9", "1"), ("0", "1"), ("x", "1")]
 )

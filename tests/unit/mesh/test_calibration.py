@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mesh.calibration import PER_BATCH, best_batch_cost, seconds_per_item
+from mesh.calibration import best_batch_cost, seconds_per_item
 from tests.fake_models import FakeEncoder, FakeItem
 
 # Of FakeEncoder's example.
@@ -79,6 +79,6 @@ def test_an_example_over_the_limit_is_measured_alone() -> None:
 
 
 def test_the_time_of_an_item_is_that_in_a_small_batch() -> None:
-    """With its share of what a batch costs outside of the model."""
+    """What a batch costs beside the model is none of the model's."""
     encoder = Timed(batch=1.0, item=2.0)
-    assert seconds_per_item(encoder, encoder.clock) == pytest.approx(2.25 + PER_BATCH / 4)
+    assert seconds_per_item(encoder, encoder.clock) == pytest.approx(2.25)

@@ -32,6 +32,9 @@ def test_cores_are_crowded_once_others_take_all_of_them(
 
 
 def test_where_nobody_tells_cores_are_idle(load: Path) -> None:
-    """As on systems that have no such file."""
+    """As on systems that have no such file, or fill it with something else."""
+    sharing = on_cpu()
+    load.write_text("nothing of the kind\n")
+    assert not sharing.crowded()
     load.unlink()
     assert not on_cpu().crowded()

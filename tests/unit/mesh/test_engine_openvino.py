@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +241,15 @@ def test_openvino_does_not_tell_its_makers_of_its_use() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "None False"
+
+
+def test_workers_compute_at_the_same_time_and_each_its_own(network: Pooled, setup: Setup) -> None:
+    """What one of them computes is none of the others'."""
+    shared = Setup("float32", Shape(workers=2, threads=1), setup.artifact, setup.cache)
+    compute = engine(network, shared)
+    inputs = [{**INPUTS, "x": torch.full((1, 3, 8), float(n))} for n in range(8)]
+    alone = [compute(each) for each in inputs]
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(compute, inputs * 25))
+    for index, vectors in enumerate(together):
+        np.testing.assert_array_equal(vectors, alone[index % len(inputs)])

@@ -63,6 +63,23 @@ def dropped(metrics: NodeMetrics, reason: str) -> float:
     return value or 0.0
 
 
+async def test_as_many_batches_run_at_a_time_as_there_are_workers(
+    model: FakeEncoder, metrics: NodeMetrics
+) -> None:
+    """Of one replica, here two of one item each."""
+    settings = NodeSettings(threads=1, max_batch=1, workers=2)
+    made = ItemEncoder([model], settings, metrics)
+    made.start()
+    model.gate.shut()
+    calls = [asyncio.create_task(encode(made, raw, soon())) for raw in ("one", "two")]
+    await model.gate.arrival()
+    await model.gate.arrival()
+    model.gate.open()
+    first, second = await asyncio.gather(*calls)
+    assert first.data != second.data
+    await made.close(PATIENCE)
+
+
 async def test_an_input_becomes_an_embedding_of_the_encoders_version(items: ItemEncoder) -> None:
     """With its numbers as little-endian float32."""
     embedding = await encode(items, "hello", soon())

@@ -93,8 +93,8 @@ def test_lines_do_not_pile_up(lines: Lines, stream: Stream) -> None:
     assert stream.getvalue().endswith("\nlast\n")
 
 
-def test_the_end_of_logging_writes_what_waits(lines: Lines, stream: Stream) -> None:
-    """As logging.shutdown() does."""
+def test_what_waits_is_written_when_asked_for(lines: Lines, stream: Stream) -> None:
+    """As at the end of a process."""
     lines.emit(record("one"))
     lines.emit(record("two"))
     lines.flush()
@@ -125,8 +125,38 @@ def test_what_can_not_be_written_does_not_reach_whoever_logs(lines: Lines, strea
     lines.take(logging.ERROR, "two")
 
 
-def test_a_forked_process_does_not_write_its_parents_lines(lines: Lines, stream: Stream) -> None:
+class Logging(Stream):
+    """Something logs while it is written to, as a `__del__` may that Python runs meanwhile."""
+
+    lines: Lines
+
+    def write(self, text: str) -> int:
+        """Log once."""
+        if self.writes == 0:
+            self.writes = 1
+            self.lines.take(logging.ERROR, "of the writing")
+        return super().write(text)
+
+
+def test_what_is_logged_by_writing_is_written_next() -> None:
+    """And nobody waits for themselves."""
+    stream = Logging()
+    stream.lines = Lines(stream)
+    stream.lines.take(logging.ERROR, "one")
+    assert stream.getvalue() == "one\nof the writing\n"
+
+
+def test_records_of_the_standard_library_are_filtered(lines: Lines, stream: Stream) -> None:
+    """As by every handler."""
+    lines.addFilter(lambda record: record.getMessage() != "secret")
+    assert not lines.handle(record("secret"))
+    assert lines.handle(record("one"))
+    assert stream.getvalue() == "one\n"
+
+
+def test_a_forked_process_does_not_write_its_parents_lines(stream: Stream) -> None:
     """They would be there twice. It writes its own."""
+    lines = Lines(stream, PATIENCE)
     lines.emit(record("one"))
     lines.emit(record("two"))
     reader, writer = os.pipe()
@@ -139,5 +169,5 @@ def test_a_forked_process_does_not_write_its_parents_lines(lines: Lines, stream:
     os.waitpid(child, 0)
     with os.fdopen(reader) as told:
         assert told.read() == "one\nthree\n"
-    time.sleep(PAUSE)
-    wait_for(stream, "one\ntwo\n")
+    lines.flush()
+    assert stream.getvalue() == "one\ntwo\n"

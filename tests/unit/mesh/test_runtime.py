@@ -34,9 +34,9 @@ later.join()
 """
 
 
-def threads(slice: float) -> list[list[int]]:
+def threads(seconds: float) -> list[list[int]]:
     """Policy, niceness and, where the kernel tells, slice: of an earlier thread, main, a later."""
-    argv = [sys.executable, "-c", ASK, str(slice)]
+    argv = [sys.executable, "-c", ASK, str(seconds)]
     told = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
     found = [list(map(int, line.split())) for line in told.splitlines()]
     assert len(found) == 3
@@ -46,13 +46,14 @@ def threads(slice: float) -> list[list[int]]:
 def test_no_thread_takes_a_core_from_one_that_computes() -> None:
     """Whether it was there before or comes later; and all of them stay nice."""
     for policy, niceness, *_ in threads(LONG_SLICE):
-        assert (policy, niceness) == (os.SCHED_BATCH, NICENESS)
+        nicest = min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)
+        assert (policy, niceness) == (os.SCHED_BATCH, nicest)
 
 
-@pytest.mark.parametrize("slice", [LONG_SLICE, SHORT_SLICE])
-def test_a_thread_that_has_a_core_goes_on_for_a_slice(slice: float) -> None:
+@pytest.mark.parametrize("seconds", [LONG_SLICE, SHORT_SLICE])
+def test_a_thread_that_has_a_core_goes_on_for_a_slice(seconds: float) -> None:
     """Of the length that was asked for."""
-    told = [slices for _, _, *slices in threads(slice)]
+    told = [slices for _, _, *slices in threads(seconds)]
     if tuple(map(int, platform.release().split(".")[:2])) < (6, 12) or [] in told:
         pytest.skip("this kernel has no slices of a thread's own, or does not tell")
-    assert told == [[int(1e9 * slice)]] * 3
+    assert told == [[int(1e9 * seconds)]] * 3

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from mesh.telemetry import NodeMetrics, configure_logging, origin
+from mesh.telemetry import NodeMetrics, configure_logging, finish_logging, origin
 
 
 @pytest.fixture(autouse=True)
@@ -175,3 +175,28 @@ def test_two_nodes_of_one_process_have_metrics_of_their_own() -> None:
     one, other = NodeMetrics(CollectorRegistry()), NodeMetrics(CollectorRegistry())
     one.encode_called()
     assert other.registry.get_sample_value("mesh_encode_calls_total") == 0
+
+
+def test_the_end_of_a_process_writes_what_waits(capsys: Capture) -> None:
+    """Where many lines came at once."""
+    configure_logging("gateway", "info", pause=60.0)
+    for number in range(3):
+        structlog.stdlib.get_logger("gateway").info("request", number=number)
+    finish_logging()
+    assert [line["number"] for line in lines(capsys)] == [0, 1, 2]
+
+
+def test_a_field_that_is_no_json_is_told_as_python_shows_it(capsys: Capture) -> None:
+    """A line must not fail a request."""
+    configure_logging("gateway", "info")
+    odd: dict[object, object] = {(1, 2): 3}
+    structlog.stdlib.get_logger("gateway").info("request", odd=odd)
+    [line] = lines(capsys)
+    assert line["odd"] == "{(1, 2): 3}"
+
+
+def test_a_process_without_standard_output_has_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And works all the same."""
+    monkeypatch.setattr(sys, "stdout", None)
+    configure_logging("gateway", "info")
+    structlog.stdlib.get_logger("gateway").error("request")
