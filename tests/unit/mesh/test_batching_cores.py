@@ -86,7 +86,9 @@ class TestCrowds:
         crowded = bench(workers=2, sharing=Crowd().sharing)
         crowded.batcher.start()
         first = await crowded.occupy()
+        crowded.workers[1].gate.open()
         tasks = [*await crowded.queue(1, 2), *await crowded.queue(3)]
+        assert batches(crowded) == [[0.5]]
         crowded.worker.gate.open()
         assert await outcomes([first, *tasks]) == [1, 2, 4, 6]
         assert batches(crowded) == [[0.5], [1, 2, 3]]
