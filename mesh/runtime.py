@@ -17,7 +17,7 @@ NICENESS: Final = 10
 # Seconds for which a thread may go on once it has a core that others want, too. The kernel's own 1
 # to 3 ms cut a batch of the model into pieces, each of which begins with caches that others used.
 # Those who answer HTTP do little at a time, and come next the sooner the less they ask for.
-LONG_SLICE: Final = 0.01
+LONG_SLICE: Final = 0.005
 SHORT_SLICE: Final = 0.001
 
 # What sched_setattr(2) takes, from <linux/sched/types.h>: size, policy, flags, nice, priority,
