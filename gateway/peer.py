@@ -31,7 +31,7 @@ class Peer:
 
     async def call(
         self,
-        method: Callable[..., Awaitable[Any]],
+        method: Callable[..., Any],
         request: Any,
         deadline: float,
         request_id: str = "",
@@ -44,7 +44,7 @@ class Peer:
 
         async def attempt() -> Any:
             left = max(deadline - time.monotonic(), 0.0)
-            return await method(request, timeout=left, metadata=metadata)
+            return await _answer(method(request, timeout=left, metadata=metadata))
 
         try:
             answer = await self._through_a_gap(attempt, deadline)
@@ -86,3 +86,20 @@ class Peer:
         except TimeoutError:
             self._away = True
         return not self._away
+
+
+async def _answer(call: Any) -> Any:
+    """What a grpc.aio.UnaryUnaryCall gives; whoever leaves earlier ends it.
+
+    Its own `cancel`, or cancelling the task that awaits it, drops what gRPC had allocated for it: a
+    kilobyte a call, for ever (grpc/grpc#43360). So nobody awaits it until it is done, and what
+    `cancel` does first is all that is done here.
+    """
+    done = asyncio.get_running_loop().create_future()
+    call.add_done_callback(lambda _: done.done() or done.set_result(None))
+    try:
+        await done
+    except asyncio.CancelledError:
+        call._cancel("nobody waits for the answer any more")
+        raise
+    return await call
