@@ -95,10 +95,10 @@ async def _answer(call: Any) -> Any:
     kilobyte a call, for ever (grpc/grpc#43360). So nobody awaits it until it is done, and what
     `cancel` does first is all that is done here.
     """
-    done = asyncio.get_running_loop().create_future()
-    call.add_done_callback(lambda _: done.done() or done.set_result(None))
+    done = asyncio.Event()
+    call.add_done_callback(lambda _: done.set())
     try:
-        await done
+        await done.wait()
     except asyncio.CancelledError:
         call._cancel("nobody waits for the answer any more")
         raise
