@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from mesh.encoding import Encoder
+from mesh.encoding import Encoder, Raw
 
 # Seconds that a calibration may take; the batch that is running then is the last one.
 BUDGET: Final = 1.5
@@ -31,6 +31,11 @@ Clock = Callable[[], float]
 def seconds_per_item(encoder: Encoder[Any], clock: Clock) -> float:
     """In a batch of a few examples, once warm."""
     return _measured([encoder.preprocess(encoder.example)] * COMPARED, encoder, clock)
+
+
+def usual_seconds(raws: Sequence[Raw], encoder: Encoder[Any], clock: Clock) -> float:
+    """Of one of these inputs, alone and from its bytes to its embedding, once warm."""
+    return min(_encoded(raws, encoder, clock) for _ in range(RUNS)) / len(raws)
 
 
 def best_batch_cost(encoder: Encoder[Any], clock: Clock) -> float:
@@ -56,6 +61,13 @@ def _measured(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> floa
     """Seconds per item."""
     encoder.forward(batch)  # What is made for a new size is made once.
     return min(_timed(batch, encoder, clock) for _ in range(RUNS)) / len(batch)
+
+
+def _encoded(raws: Sequence[Raw], encoder: Encoder[Any], clock: Clock) -> float:
+    started = clock()
+    for raw in raws:
+        encoder.forward([encoder.preprocess(raw)])
+    return clock() - started
 
 
 def _timed(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> float:

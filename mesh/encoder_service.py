@@ -44,8 +44,14 @@ class EncoderService(rpc.EncoderServicer):
     grpc_name: ClassVar[str] = "mesh.v1.Encoder"
 
     def __init__(
-        self, encoders: Sequence[Encoder[Any]], settings: NodeSettings, metrics: NodeMetrics
+        self,
+        encoders: Sequence[Encoder[Any]],
+        settings: NodeSettings,
+        metrics: NodeMetrics,
+        item_seconds: float | None = None,
     ) -> None:
+        """`item_seconds`: what a usual item takes of a core that other nodes may want."""
+        self.item_seconds = item_seconds
         self._encoder = encoders[0]
         self._settings = settings
         self._metrics = metrics

@@ -32,6 +32,8 @@ class FusionService(rpc.FusionServicer):
     """Serves several classifiers, preferred first, each as replicas on several devices."""
 
     grpc_name: ClassVar[str] = "mesh.v1.Fusion"
+    # No other node works at the same request meanwhile.
+    item_seconds: ClassVar[float | None] = None
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ def check_encoder(encoder: Encoder[Any], artifact: Artifact, engine_class: str) 
 
     Raises GoldenMismatch where that is below the artifact's tolerance for the engine class.
     """
-    inputs = [_raw(encoder.modality, data) for data in artifact.golden_inputs()]
+    inputs = golden_raws(encoder, artifact)
     # One by one: together they may be a larger batch than the encoder allows.
     actual = [encoder.forward([encoder.preprocess(raw)])[0] for raw in inputs]
     return _compare(np.stack(actual), _outputs(artifact, EMBEDDINGS), artifact, engine_class)
@@ -43,7 +43,7 @@ def check_batches(encoder: Encoder[Any], artifact: Artifact, engine_class: str) 
     An engine that was made from a trace may take padding for input, which no single input shows.
     Raises GoldenMismatch where the embeddings differ beyond the tolerance.
     """
-    raws = [encoder.example, *(_raw(encoder.modality, data) for data in artifact.golden_inputs())]
+    raws = [encoder.example, *golden_raws(encoder, artifact)]
     items = sorted(map(encoder.preprocess, raws), key=lambda item: item.size)
     pair = [items[0], items[-1]]
     alone = np.concatenate([encoder.forward([item]) for item in pair])
@@ -63,8 +63,10 @@ def check_classifier(classifier: Classifier, artifact: Artifact, engine_class: s
     return least
 
 
-def _raw(modality: Modality, data: bytes) -> Raw:
-    return data.decode("utf-8") if modality is Modality.TEXT else data
+def golden_raws(encoder: Encoder[Any], artifact: Artifact) -> list[Raw]:
+    """The artifact's golden inputs as the encoder reads them."""
+    is_text = encoder.modality is Modality.TEXT
+    return [data.decode("utf-8") if is_text else data for data in artifact.golden_inputs()]
 
 
 def _example(data: bytes) -> Example:

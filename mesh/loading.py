@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import Clock, best_batch_cost, seconds_per_item
+from mesh.calibration import Clock, best_batch_cost, seconds_per_item, usual_seconds
 from mesh.choosing import choose, first, keep_choice, known_choice
 from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
@@ -21,12 +21,19 @@ from mesh.engine import (
     EngineUnsuitable,
     Kind,
     builders,
+    is_on_cpu,
     is_on_one_thread,
     kinds,
     prepare,
 )
 from mesh.fusion_service import FusionService
-from mesh.golden import GoldenMismatch, check_batches, check_classifier, check_encoder
+from mesh.golden import (
+    GoldenMismatch,
+    check_batches,
+    check_classifier,
+    check_encoder,
+    golden_raws,
+)
 from mesh.settings import InputLimits, NodeSettings
 from mesh.telemetry import NodeMetrics
 
@@ -59,7 +66,10 @@ def load_encoder(
     if choice != known:
         keep_choice(settings, artifact, choice)
     log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
-    return EncoderService(encoders, _settled(settings, choice), metrics)
+    settled, usual = _settled(settings, choice), None
+    if is_on_cpu(settings):
+        usual = usual_seconds(golden_raws(encoders[0], artifact), encoders[0], _clock(settings))
+    return EncoderService(encoders, settled, metrics, usual)
 
 
 def _as_before(

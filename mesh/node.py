@@ -28,7 +28,7 @@ from prometheus_client import CollectorRegistry
 from mesh.errors import MeshError
 from mesh.listening import GrpcServer, GrpcService, listen
 from mesh.ops import create_app
-from mesh.runtime import LONG_SLICE, settle, share_cores, yield_cores
+from mesh.runtime import LONG_SLICE, settle, share_cores, weigh, yield_cores
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics, configure_logging
 
@@ -40,6 +40,10 @@ OPS_GRACE = 2
 
 class Service(GrpcService, Protocol):
     """What a node serves, loaded and checked."""
+
+    @property
+    def item_seconds(self) -> float | None:
+        """What a usual item takes of a core, beside others of the same request; None for none."""
 
     def start(self) -> None:
         """Begin to work, on the running loop."""
@@ -55,11 +59,13 @@ class Service(GrpcService, Protocol):
 Load = Callable[[NodeSettings, NodeMetrics], Service]
 
 
-def serve(name: str, settings: NodeSettings, load: Load) -> NoReturn:
+def serve(
+    name: str, settings: NodeSettings, load: Load, slice_seconds: float = LONG_SLICE
+) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then end the process: with 1 where the node failed."""
     configure_logging(name, settings.log_level)
     yield_cores()
-    share_cores(LONG_SLICE)
+    share_cores(slice_seconds)
     node = Node(settings, partial(_load_and_settle, load))
     uvloop.run(node.run())
     _end(1 if node.state == "failed" else 0)
@@ -67,6 +73,8 @@ def serve(name: str, settings: NodeSettings, load: Load) -> NoReturn:
 
 def _load_and_settle(load: Load, settings: NodeSettings, metrics: NodeMetrics) -> Service:
     service = load(settings, metrics)
+    if service.item_seconds is not None:
+        weigh(service.item_seconds)
     settle()
     return service
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import platform
 import struct
@@ -12,8 +13,13 @@ from typing import Final
 # New objects that survive before Python looks for cycles among them, instead of its 700, most of
 # which are still in use. Ours make few.
 COLLECT_AFTER: Final = 20_000
-# As `nice` has it by default.
-NICENESS: Final = 10
+# What `nice` adds for a node at first, and for the lightest one.
+NICENESS: Final = 5
+MOST_NICENESS: Final = 19
+# Seconds for whose items a node stays as it is, and how much less the next niceness weighs (nice(2)
+# in sched(7)).
+HEAVY: Final = 0.02
+NICENESS_STEP: Final = 1.25
 # Seconds for which a thread may go on once it has a core that others want, too. The kernel's own 1
 # to 3 ms cut a batch of the model into pieces, each of which begins with caches that others used.
 # Those who answer HTTP do little at a time, and come next the sooner the less they ask for.
@@ -53,13 +59,28 @@ def _set_slice(thread: int, niceness: int, nanoseconds: int) -> bool:
 
 
 def yield_cores() -> None:
-    """Let other programs, and the gateway, have a core first; what is left is this process's.
+    """Let other programs, and the gateway, have more of a core; what is left is this process's.
 
     The gateway does little for each request, and refuses some at once: that must not wait for
     models, which keep all cores busy under load. By it the slowest take a third of the time.
     """
     with contextlib.suppress(OSError):  # A sandbox may forbid it.
         os.nice(NICENESS)
+
+
+def weigh(item_seconds: float) -> None:
+    """Get less of the cores the less an item needs, on all threads and those that they start.
+
+    A request needs all of its encoders and waits for the last one. With shares in proportion to
+    what their items cost they end together; with equal ones the slowest waits for the others.
+    """
+    if sys.platform != "linux":  # Elsewhere threads have no niceness of their own.
+        return
+    lighter = round(math.log(HEAVY / item_seconds, NICENESS_STEP))
+    for thread in map(int, os.listdir("/proc/self/task")):
+        with contextlib.suppress(OSError):  # It has just ended, or a sandbox forbids it.
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + max(0, lighter)
+            os.setpriority(os.PRIO_PROCESS, thread, min(niceness, MOST_NICENESS))
 
 
 def settle() -> None:

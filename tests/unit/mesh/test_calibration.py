@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mesh.calibration import best_batch_cost, seconds_per_item
+from mesh.calibration import best_batch_cost, seconds_per_item, usual_seconds
 from tests.fake_models import FakeEncoder, FakeItem
 
 # Of FakeEncoder's example.
@@ -82,3 +82,10 @@ def test_the_time_of_an_item_is_that_in_a_small_batch() -> None:
     """What a batch costs beside the model is none of the model's."""
     encoder = Timed(batch=1.0, item=2.0)
     assert seconds_per_item(encoder, encoder.clock) == pytest.approx(2.25)
+
+
+def test_a_usual_input_is_timed_alone() -> None:
+    """Each in a batch of its own, whatever larger ones would save."""
+    encoder = Timed(batch=1.0, item=0.5)
+    assert usual_seconds(["one", "another"], encoder, encoder.clock) == 1.5
+    assert set(encoder.sizes) == {1}

@@ -53,6 +53,18 @@ async def test_an_encoder_is_loaded_from_its_folder_of_the_model(
     fake_artifacts.write_encoder(tmp_path / "text")
     service = load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
     assert service.info()["version"].startswith("sha256:")
+    assert service.item_seconds is not None
+    assert service.item_seconds > 0
+
+
+async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(
+    tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its items cost is nothing to the other nodes then."""
+    fake_artifacts.write_encoder(tmp_path / "text")
+    monkeypatch.setattr(loading, "is_on_cpu", lambda _: False)
+    service = load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
+    assert service.item_seconds is None
 
 
 async def test_an_engine_is_measured_once_though_the_cost_of_a_batch_is_set(

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from mesh.runtime import LONG_SLICE, NICENESS, SHORT_SLICE
+from mesh.runtime import HEAVY, LONG_SLICE, MOST_NICENESS, NICENESS, SHORT_SLICE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has such a policy")
 
 ASK = """
 import os, sys, threading
-from mesh.runtime import share_cores, yield_cores
+from mesh.runtime import share_cores, weigh, yield_cores
 
 def tell():
     with open("/proc/thread-self/sched") as file:
@@ -25,6 +25,7 @@ earlier = threading.Thread(target=lambda: (asked.wait(), tell(), told.set()))
 earlier.start()
 yield_cores()
 share_cores(float(sys.argv[1]))
+weigh(float(sys.argv[2]))
 asked.set()
 told.wait()
 tell()
@@ -34,9 +35,9 @@ later.join()
 """
 
 
-def threads(seconds: float) -> list[list[int]]:
+def threads(seconds: float, item_seconds: float = HEAVY) -> list[list[int]]:
     """Policy, niceness and, where the kernel tells, slice: of an earlier thread, main, a later."""
-    argv = [sys.executable, "-c", ASK, str(seconds)]
+    argv = [sys.executable, "-c", ASK, str(seconds), str(item_seconds)]
     told = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
     found = [list(map(int, line.split())) for line in told.splitlines()]
     assert len(found) == 3
@@ -57,3 +58,13 @@ def test_a_thread_that_has_a_core_goes_on_for_a_slice(seconds: float) -> None:
     if tuple(map(int, platform.release().split(".")[:2])) < (6, 12) or [] in told:
         pytest.skip("this kernel has no slices of a thread's own, or does not tell")
     assert told == [[int(1e9 * seconds)]] * 3
+
+
+@pytest.mark.parametrize(("item_seconds", "more"), [(10 * HEAVY, 0), (HEAVY / 3, 5), (1e-9, 99)])
+def test_the_lightest_gets_the_least(item_seconds: float, more: int) -> None:
+    """A third of the work, a third of the cores: each step of niceness weighs a fifth less."""
+    expected = min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS + more, MOST_NICENESS)
+    found = threads(LONG_SLICE, item_seconds)
+    assert [niceness for _, niceness, *_ in found] == [expected] * 3
+    if [] not in (slices := [slices for _, _, *slices in found]):
+        assert len({tuple(one) for one in slices}) == 1
