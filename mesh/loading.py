@@ -60,16 +60,15 @@ def load_encoder(
 
     known = known_choice(settings, artifact)
     choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
+    usual = golden_raws(encoders[0], artifact)
     if not settings.max_batch_cost and "max_batch_cost" not in choice:
-        cost = best_batch_cost(encoders[0], _clock(settings))
+        cost = best_batch_cost(usual, encoders[0], _clock(settings))
         choice = {**choice, "max_batch_cost": cost}
     if choice != known:
         keep_choice(settings, artifact, choice)
     log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
-    settled, usual = _settled(settings, choice), None
-    if is_on_cpu(settings):
-        usual = usual_seconds(golden_raws(encoders[0], artifact), encoders[0], _clock(settings))
-    return EncoderService(encoders, settled, metrics, usual)
+    beside = usual_seconds(usual, encoders[0], _clock(settings)) if is_on_cpu(settings) else None
+    return EncoderService(encoders, _settled(settings, choice), metrics, beside)
 
 
 def _as_before(

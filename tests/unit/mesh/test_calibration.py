@@ -40,7 +40,7 @@ class Timed(FakeEncoder):
 
 def limit(encoder: Timed) -> float:
     """The batch that it is given, in items."""
-    return best_batch_cost(encoder, encoder.clock) / SIZE
+    return best_batch_cost(["example"], encoder, encoder.clock) / SIZE
 
 
 def test_where_batches_save_nothing_items_go_one_by_one() -> None:
@@ -68,7 +68,7 @@ def test_batches_end_where_they_get_slower() -> None:
 def test_the_limit_is_in_the_encoders_unit() -> None:
     """Items times their size."""
     encoder = Timed(batch=0.0, item=1.0)
-    assert best_batch_cost(encoder, encoder.clock) == SIZE
+    assert best_batch_cost(["example"], encoder, encoder.clock) == SIZE
 
 
 def test_an_example_over_the_limit_is_measured_alone() -> None:
@@ -89,3 +89,10 @@ def test_a_usual_input_is_timed_alone() -> None:
     encoder = Timed(batch=1.0, item=0.5)
     assert usual_seconds(["one", "another"], encoder, encoder.clock) == 1.5
     assert set(encoder.sizes) == {1}
+
+
+def test_a_batch_is_made_of_inputs_of_the_middle_size() -> None:
+    """The shortest would have it too large, and the longest too small."""
+    encoder = Timed(batch=1.0, item=10.0)
+    middle = "of the middle"
+    assert best_batch_cost(["s", middle, 4 * middle], encoder, encoder.clock) == 2 * len(middle)
