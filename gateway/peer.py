@@ -92,13 +92,11 @@ async def _answer(call: Any) -> Any:
     """What a grpc.aio.UnaryUnaryCall gives; whoever leaves earlier ends it.
 
     Its own `cancel`, or cancelling the task that awaits it, drops what gRPC had allocated for it: a
-    kilobyte a call, for ever (grpc/grpc#43360). So nobody awaits it until it is done, and what
-    `cancel` does first is all that is done here.
+    kilobyte a call, for ever (grpc/grpc#43360). So its own task is waited for and never cancelled,
+    and what `cancel` does first is all that is done here.
     """
-    done = asyncio.Event()
-    call.add_done_callback(lambda _: done.set())
     try:
-        await done.wait()
+        await asyncio.wait([call._call_response])
     except asyncio.CancelledError:
         call._cancel("nobody waits for the answer any more")
         raise

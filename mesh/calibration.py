@@ -34,19 +34,22 @@ def seconds_per_item(encoder: Encoder[Any], clock: Clock) -> float:
     return _measured([encoder.preprocess(encoder.example)] * COMPARED, encoder, clock)
 
 
-def usual_seconds(raws: Sequence[Raw], encoder: Encoder[Any], clock: Clock) -> float:
-    """Of one of these inputs, alone and from its bytes to its embedding, once warm."""
-    return min(_encoded(raws, encoder, clock) for _ in range(RUNS)) / len(raws)
+def usual(raws: Sequence[Raw], encoder: Encoder[Any]) -> Raw:
+    """Of these inputs the one in the middle by size, or the larger of the two there."""
+    return sorted(raws, key=lambda raw: float(encoder.preprocess(raw).size))[len(raws) // 2]
 
 
-def best_batch_cost(raws: Sequence[Raw], encoder: Encoder[Any], clock: Clock) -> float:
+def core_seconds(raw: Raw, encoder: Encoder[Any]) -> float:
+    """What an input takes of a core, from its bytes to its embedding, in a batch of its own."""
+    return min(_encoded(raw, encoder) for _ in range(RUNS))
+
+
+def best_batch_cost(raw: Raw, encoder: Encoder[Any], clock: Clock) -> float:
     """The smallest batch, in the unit of `Item.size`, whose items take nearly the least time.
 
-    It is of the input among `raws` that is in the middle by size: where items are short, only
-    large batches are worth their cost.
+    It is measured on batches of one input: of short ones, only large batches are worth their cost.
     """
-    items = sorted(map(encoder.preprocess, raws), key=lambda item: float(item.size))
-    item = items[len(items) // 2]
+    item = encoder.preprocess(raw)
     times = {
         count: _measured([item] * count, encoder, clock) + PER_BATCH / count
         for count in _sizes(encoder, item.size)
@@ -69,11 +72,10 @@ def _measured(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> floa
     return min(_timed(batch, encoder, clock) for _ in range(RUNS)) / len(batch)
 
 
-def _encoded(raws: Sequence[Raw], encoder: Encoder[Any], clock: Clock) -> float:
-    started = clock()
-    for raw in raws:
-        encoder.forward([encoder.preprocess(raw)])
-    return clock() - started
+def _encoded(raw: Raw, encoder: Encoder[Any]) -> float:
+    started = time.process_time()  # Of all threads, and not while other nodes have the cores.
+    encoder.forward([encoder.preprocess(raw)])
+    return time.process_time() - started
 
 
 def _timed(batch: Sequence[Any], encoder: Encoder[Any], clock: Clock) -> float:

@@ -1,7 +1,7 @@
 """Which engine, in which dtype, runs an artifact: the fastest whose outputs are right.
 
-What was measured is kept in the engine cache, so that only the first start on a machine takes the
-time for it.
+What was found is kept in the engine cache, so that only the first start on a machine takes the time
+to look for it.
 """
 
 import hashlib

@@ -15,7 +15,7 @@ import grpc.aio
 import structlog
 
 from mesh.embedding import Embedding, Modality, embedding_to_pb, modality_to_pb
-from mesh.encoding import Encoder, Raw
+from mesh.encoding import Encoder, Raw, Usual
 from mesh.errors import (
     InvalidInput,
     MeshError,
@@ -48,14 +48,14 @@ class EncoderService(rpc.EncoderServicer):
         encoders: Sequence[Encoder[Any]],
         settings: NodeSettings,
         metrics: NodeMetrics,
-        item_seconds: float | None = None,
+        usual: Usual | None = None,
     ) -> None:
-        """`item_seconds`: what a usual item takes of a core that other nodes may want."""
-        self.item_seconds = item_seconds
+        """Without `usual`, the encoder's example counts as an item of usual size."""
+        self.item_seconds = usual and usual.core_seconds
         self._encoder = encoders[0]
         self._settings = settings
         self._metrics = metrics
-        self._items = ItemEncoder(encoders, settings, metrics)
+        self._items = ItemEncoder(encoders, settings, metrics, usual)
         self._bytes = 0
 
     def register(self, server: grpc.aio.Server) -> None:

@@ -7,6 +7,7 @@ Queues, deadlines, batches and transport belong to whoever runs the encoder.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +31,17 @@ class Item(Protocol):
     @property
     def truncated(self) -> bool:
         """Whether preprocessing cut the input at the model's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What items are like: their size, and the seconds of a core that one takes.
+
+    The latter is None where the model has a device of its own.
+    """
+
+    size: float
+    core_seconds: float | None = None
 
 
 I = TypeVar("I", bound=Item)  # noqa: E741  The letter that the field uses.

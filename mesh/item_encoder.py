@@ -19,7 +19,7 @@ import structlog
 from mesh.batching import Batcher
 from mesh.cores import ALONE, on_cpu
 from mesh.embedding import Embedding
-from mesh.encoding import Encoder, Item, Raw
+from mesh.encoding import Encoder, Item, Raw, Usual
 from mesh.engine import is_on_cpu
 from mesh.errors import MeshError, Overloaded, Unavailable
 from mesh.grouping import BatchLimits
@@ -51,9 +51,14 @@ class ItemEncoder:
     """
 
     def __init__(
-        self, encoders: Sequence[Encoder[Any]], settings: NodeSettings, metrics: NodeMetrics
+        self,
+        encoders: Sequence[Encoder[Any]],
+        settings: NodeSettings,
+        metrics: NodeMetrics,
+        usual: Usual | None = None,
     ) -> None:
         self.encoder = encoders[0]
+        self._usual = usual
         self._parts = settings.threads or os.cpu_count() or 1
         self._threads = Threads(self._parts, "preprocess")
         self._limits = BatchLimits(
@@ -69,8 +74,9 @@ class ItemEncoder:
 
     @cached_property
     def batch_items(self) -> int:
-        """How many items of the example's size are a full batch."""
-        return self._limits.fit(self.encoder.preprocess(self.encoder.example).size)
+        """How many items of usual size are a full batch."""
+        usual = self._usual or Usual(self.encoder.preprocess(self.encoder.example).size)
+        return self._limits.fit(usual.size)
 
     def start(self) -> None:
         """Begin to run batches."""

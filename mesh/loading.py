@@ -11,11 +11,11 @@ from typing import Any
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import Clock, best_batch_cost, seconds_per_item, usual_seconds
+from mesh.calibration import Clock, best_batch_cost, core_seconds, seconds_per_item, usual
 from mesh.choosing import choose, first, keep_choice, known_choice
 from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
-from mesh.encoding import Encoder
+from mesh.encoding import Encoder, Usual
 from mesh.engine import (
     EngineBuilder,
     EngineUnsuitable,
@@ -60,15 +60,19 @@ def load_encoder(
 
     known = known_choice(settings, artifact)
     choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
-    usual = golden_raws(encoders[0], artifact)
+    raw = usual(golden_raws(encoders[0], artifact), encoders[0])
     if not settings.max_batch_cost and "max_batch_cost" not in choice:
-        cost = best_batch_cost(usual, encoders[0], _clock(settings))
+        cost = best_batch_cost(raw, encoders[0], _clock(settings))
         choice = {**choice, "max_batch_cost": cost}
     if choice != known:
         keep_choice(settings, artifact, choice)
     log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
-    beside = usual_seconds(usual, encoders[0], _clock(settings)) if is_on_cpu(settings) else None
-    return EncoderService(encoders, _settled(settings, choice), metrics, beside)
+    item = Usual(
+        encoders[0].preprocess(raw).size,
+        core_seconds(raw, encoders[0]) if is_on_cpu(settings) else None,
+    )
+    log.info("usual_item", size=item.size, core_seconds=item.core_seconds)
+    return EncoderService(encoders, _settled(settings, choice), metrics, item)
 
 
 def _as_before(

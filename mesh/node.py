@@ -43,7 +43,7 @@ class Service(GrpcService, Protocol):
 
     @property
     def item_seconds(self) -> float | None:
-        """What a usual item takes of a core, beside others of the same request; None for none."""
+        """What a usual item takes of a core, where other nodes want it for the same request."""
 
     def start(self) -> None:
         """Begin to work, on the running loop."""

@@ -13,16 +13,17 @@ from typing import Final
 # New objects that survive before Python looks for cycles among them, instead of its 700, most of
 # which are still in use. Ours make few.
 COLLECT_AFTER: Final = 20_000
-# What `nice` adds for a node at first, and for the lightest one.
+# What `nice` adds for a node at first, and the most that there is.
 NICENESS: Final = 5
 MOST_NICENESS: Final = 19
-# Seconds for whose items a node stays as it is, and how much less the next niceness weighs (nice(2)
-# in sched(7)).
-HEAVY: Final = 0.02
+# By how much less each step of it weighs (sched(7)).
 NICENESS_STEP: Final = 1.25
+# Seconds of a core for an item of which a node stays as it is: about the dearest that answer in
+# good time without a GPU. The steps that are left reach to a twentieth of it.
+HEAVY: Final = 0.02
 # Seconds for which a thread may go on once it has a core that others want, too. The kernel's own 1
 # to 3 ms cut a batch of the model into pieces, each of which begins with caches that others used.
-# Those who answer HTTP do little at a time, and come next the sooner the less they ask for.
+# Gateway and fusion do little at a time, and come next the sooner the less they ask for.
 LONG_SLICE: Final = 0.005
 SHORT_SLICE: Final = 0.001
 
@@ -62,7 +63,7 @@ def yield_cores() -> None:
     """Let other programs, and the gateway, have more of a core; what is left is this process's.
 
     The gateway does little for each request, and refuses some at once: that must not wait for
-    models, which keep all cores busy under load. By it the slowest take a third of the time.
+    models, which keep all cores busy under load.
     """
     with contextlib.suppress(OSError):  # A sandbox may forbid it.
         os.nice(NICENESS)
@@ -72,10 +73,11 @@ def weigh(item_seconds: float) -> None:
     """Get less of the cores the less an item needs, on all threads and those that they start.
 
     A request needs all of its encoders and waits for the last one. With shares in proportion to
-    what their items cost they end together; with equal ones the slowest waits for the others.
+    what their items cost they end together; with equal ones the slowest waits for the others. Call
+    it while no thread is being started.
     """
-    if sys.platform != "linux":  # Elsewhere threads have no niceness of their own.
-        return
+    if sys.platform != "linux" or item_seconds <= 0:
+        return  # Elsewhere threads have no niceness of their own; and some clocks are coarse.
     lighter = round(math.log(HEAVY / item_seconds, NICENESS_STEP))
     for thread in map(int, os.listdir("/proc/self/task")):
         with contextlib.suppress(OSError):  # It has just ended, or a sandbox forbids it.

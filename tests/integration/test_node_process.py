@@ -51,7 +51,7 @@ class TestProcess:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="others have no such policy")
     async def test_its_threads_leave_the_core_to_one_that_computes(self) -> None:
-        """A message does not interrupt a model, and models leave the cores to the gateway first."""
+        """A message does not interrupt a model, and models leave more of a core to the gateway."""
         async with process("encoder") as node:
             await node.until("ready")
             threads = map(int, os.listdir(f"/proc/{node.process.pid}/task"))

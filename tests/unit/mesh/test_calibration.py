@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mesh.calibration import best_batch_cost, seconds_per_item, usual_seconds
+from mesh.calibration import best_batch_cost, core_seconds, seconds_per_item, usual
 from tests.fake_models import FakeEncoder, FakeItem
 
 # Of FakeEncoder's example.
@@ -40,7 +40,7 @@ class Timed(FakeEncoder):
 
 def limit(encoder: Timed) -> float:
     """The batch that it is given, in items."""
-    return best_batch_cost(["example"], encoder, encoder.clock) / SIZE
+    return best_batch_cost("example", encoder, encoder.clock) / SIZE
 
 
 def test_where_batches_save_nothing_items_go_one_by_one() -> None:
@@ -68,7 +68,7 @@ def test_batches_end_where_they_get_slower() -> None:
 def test_the_limit_is_in_the_encoders_unit() -> None:
     """Items times their size."""
     encoder = Timed(batch=0.0, item=1.0)
-    assert best_batch_cost(["example"], encoder, encoder.clock) == SIZE
+    assert best_batch_cost("example", encoder, encoder.clock) == SIZE
 
 
 def test_an_example_over_the_limit_is_measured_alone() -> None:
@@ -84,15 +84,14 @@ def test_the_time_of_an_item_is_that_in_a_small_batch() -> None:
     assert seconds_per_item(encoder, encoder.clock) == pytest.approx(2.25)
 
 
-def test_a_usual_input_is_timed_alone() -> None:
-    """Each in a batch of its own, whatever larger ones would save."""
+def test_an_input_takes_of_a_core_what_it_takes_alone() -> None:
+    """In a batch of its own, whatever larger ones would save; to wait takes nothing."""
     encoder = Timed(batch=1.0, item=0.5)
-    assert usual_seconds(["one", "another"], encoder, encoder.clock) == 1.5
+    assert 0 <= core_seconds("one", encoder) < 0.5
     assert set(encoder.sizes) == {1}
 
 
-def test_a_batch_is_made_of_inputs_of_the_middle_size() -> None:
-    """The shortest would have it too large, and the longest too small."""
-    encoder = Timed(batch=1.0, item=10.0)
-    middle = "of the middle"
-    assert best_batch_cost(["s", middle, 4 * middle], encoder, encoder.clock) == 2 * len(middle)
+@pytest.mark.parametrize("raws", [["s", "middle", 9 * "long"], ["s", "middle"], ["middle"]])
+def test_the_usual_input_is_of_the_middle_size(raws: list[str]) -> None:
+    """The larger of the two where there are two."""
+    assert usual(raws, FakeEncoder()) == "middle"

@@ -53,18 +53,21 @@ def test_no_thread_takes_a_core_from_one_that_computes() -> None:
 
 @pytest.mark.parametrize("seconds", [LONG_SLICE, SHORT_SLICE])
 def test_a_thread_that_has_a_core_goes_on_for_a_slice(seconds: float) -> None:
-    """Of the length that was asked for."""
-    told = [slices for _, _, *slices in threads(seconds)]
+    """Of the length that was asked for, however nice it became."""
+    told = [slices for _, _, *slices in threads(seconds, HEAVY / 3)]
     if tuple(map(int, platform.release().split(".")[:2])) < (6, 12) or [] in told:
         pytest.skip("this kernel has no slices of a thread's own, or does not tell")
     assert told == [[int(1e9 * seconds)]] * 3
 
 
-@pytest.mark.parametrize(("item_seconds", "more"), [(10 * HEAVY, 0), (HEAVY / 3, 5), (1e-9, 99)])
+@pytest.mark.parametrize(
+    ("item_seconds", "more"), [(10 * HEAVY, 0), (HEAVY / 3, 5), (1e-9, 99), (0, 0)]
+)
 def test_the_lightest_gets_the_least(item_seconds: float, more: int) -> None:
-    """A third of the work, a third of the cores: each step of niceness weighs a fifth less."""
+    """A third of the work, a third of the cores: each step of niceness weighs a fifth less.
+
+    What could not be measured changes nothing.
+    """
     expected = min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS + more, MOST_NICENESS)
     found = threads(LONG_SLICE, item_seconds)
     assert [niceness for _, niceness, *_ in found] == [expected] * 3
-    if [] not in (slices := [slices for _, _, *slices in found]):
-        assert len({tuple(one) for one in slices}) == 1
