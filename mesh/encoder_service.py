@@ -51,7 +51,7 @@ class EncoderService(rpc.EncoderServicer):
         usual: Usual | None = None,
     ) -> None:
         """Without `usual`, the encoder's example counts as an item of usual size."""
-        self.item_seconds = usual and usual.core_seconds
+        self.item_seconds = usual.core_seconds if usual else None
         self._encoder = encoders[0]
         self._settings = settings
         self._metrics = metrics
