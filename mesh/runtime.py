@@ -18,8 +18,8 @@ NICENESS: Final = 5
 MOST_NICENESS: Final = 19
 # By how much less each step of it weighs (sched(7)).
 NICENESS_STEP: Final = 1.25
-# Seconds of a core for an item of which a node stays as it is: about the dearest that answer in
-# good time without a GPU. The steps that are left reach to a twentieth of it.
+# Seconds of a core for an item of which a node stays as it is. The steps that are left reach to a
+# twentieth of it.
 HEAVY: Final = 0.02
 # Seconds for which a thread may go on once it has a core that others want, too. The kernel's own 1
 # to 3 ms cut a batch of the model into pieces, each of which begins with caches that others used.

@@ -11,13 +11,15 @@ from prometheus_client import CollectorRegistry
 
 from mesh import loading
 from mesh.artifact import Artifact, ArtifactError
+from mesh.encoding import Usual
 from mesh.engine import EngineBuilder
 from mesh.golden import GoldenMismatch
+from mesh.item_encoder import ItemEncoder
 from mesh.loading import load_encoder, load_fusion
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
 from tests import fake_artifacts
-from tests.fake_models import FakeClassifier
+from tests.fake_models import FakeClassifier, FakeEncoder
 
 
 @pytest.fixture(autouse=True)
@@ -142,3 +144,9 @@ async def test_a_model_that_is_not_there_is_refused(tmp_path: Path, metrics: Nod
     """By its path."""
     with pytest.raises(ArtifactError, match="fusion"):
         load_fusion(settings(tmp_path), metrics, fake_artifacts.load_classifier)
+
+
+async def test_a_full_batch_is_counted_in_items_of_usual_size(metrics: NodeMetrics) -> None:
+    """As the cost of a batch was found with them, and gateways make their calls so large."""
+    limited = NodeSettings(threads=1, max_batch_cost=90.0)
+    assert ItemEncoder([FakeEncoder()], limited, metrics, Usual(30.0)).batch_items == 3
