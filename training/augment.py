@@ -72,18 +72,18 @@ def augment_spectrogram(item: Any, rng: np.random.Generator) -> Any:
     """An AudioItem with a band of its mels and one of its frames set to their mean."""
     with _seeded(rng):
         mean = float(item.mel.mean())
-        mel = mask_along_axis(item.mel[None], MASKED_MELS, mean, axis=1)
+        mel = mask_along_axis(torch.from_numpy(item.mel)[None], MASKED_MELS, mean, axis=1)
         frames = min(MASKED_FRAMES, item.mel.shape[1] // 5)
         mel = mask_along_axis(mel, frames, mean, axis=2) if frames else mel
-    return replace(item, mel=mel[0])
+    return replace(item, mel=mel[0].numpy())
 
 
 def augment_picture(item: Any, rng: np.random.Generator) -> Any:
     """An ImageItem turned, shifted, scaled, lit and tinted otherwise, with a spot missing."""
     with _seeded(rng):
-        pixels = PICTURE(item.pixels).float()
+        pixels = PICTURE(torch.tensor(item.pixels)).float()
     gain = torch.from_numpy(rng.uniform(1 - TINT, 1 + TINT, (3, 1, 1)).astype(np.float32))
-    return replace(item, pixels=(pixels * gain).clamp(0, 255).to(torch.uint8))
+    return replace(item, pixels=(pixels * gain).clamp(0, 255).to(torch.uint8).numpy())
 
 
 def _same(one: Any, rng: np.random.Generator) -> Any:

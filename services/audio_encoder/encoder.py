@@ -15,14 +15,13 @@ from mesh.encoding import Raw
 from mesh.engine import Engine, EngineBuilder
 from mesh.settings import InputLimits
 from services.audio_encoder.preprocess import (
-    FRAMES_PER_SECOND,
     REVISION,
-    SAMPLE_RATE,
     AudioConfig,
     AudioItem,
     AudioPreprocessor,
     collate,
 )
+from services.audio_encoder.spectrogram import FRAMES_PER_SECOND, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from services.audio_encoder.network import Network

@@ -31,12 +31,12 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def picture(size: int = 32) -> ImageItem:
     """Noise of all colours."""
-    return ImageItem(torch.from_numpy(rng().integers(0, 256, (3, size, size), dtype=np.uint8)))
+    return ImageItem(rng().integers(0, 256, (3, size, size), dtype=np.uint8))
 
 
 def spectrogram(frames: int = 100, mels: int = 80) -> AudioItem:
     """One that is nowhere constant."""
-    mel = torch.from_numpy(rng().normal(size=(mels, frames)).astype(np.float32))
+    mel = rng().normal(size=(mels, frames)).astype(np.float32)
     return AudioItem(mel, truncated=True)
 
 
@@ -93,10 +93,10 @@ def test_a_spectrograms_copy_has_a_hidden_band_and_hidden_frames() -> None:
 
         assert (copy.mel.shape, copy.truncated) == (item.mel.shape, True)
         hidden = copy.mel != item.mel
-        assert torch.equal(copy.mel[hidden], torch.full((int(hidden.sum()),), mean))
+        assert np.unique(copy.mel[hidden]).tolist() == [np.float32(mean)]
         assert hidden.all(1).sum() <= 16
         assert hidden.all(0).sum() <= 20
-        assert torch.equal(hidden, hidden.all(1)[:, None] | hidden.all(0)[None])
+        assert np.array_equal(hidden, hidden.all(1)[:, None] | hidden.all(0)[None])
 
 
 @pytest.mark.parametrize("frames", [1, 4, 5, 3000])
@@ -111,9 +111,9 @@ def test_a_spectrogram_of_any_length_has_a_copy(frames: int) -> None:
 
 def test_a_silent_spectrogram_stays_as_it_is() -> None:
     """All of it is the mean already."""
-    item = AudioItem(torch.full((80, 30), -1.5), truncated=False)
+    item = AudioItem(np.full((80, 30), -1.5, np.float32), truncated=False)
 
-    assert torch.equal(augment_spectrogram(item, rng()).mel, item.mel)
+    assert np.array_equal(augment_spectrogram(item, rng()).mel, item.mel)
 
 
 @pytest.mark.parametrize("size", [8, 32, 96])
@@ -122,17 +122,17 @@ def test_a_pictures_copy_is_a_picture_of_the_same_size(size: int) -> None:
     for seed in SEEDS:
         pixels = augment_picture(picture(size), rng(seed)).pixels
 
-        assert (pixels.dtype, pixels.shape) == (torch.uint8, (3, size, size))
-        assert not torch.equal(pixels, picture(size).pixels)
+        assert (pixels.dtype, pixels.shape) == (np.uint8, (3, size, size))
+        assert not np.array_equal(pixels, picture(size).pixels)
 
 
 def test_a_grey_pictures_copies_are_tinted() -> None:
     """And where one is brighter than a byte can say, it is white and not dark."""
-    grey = ImageItem(torch.full((3, 32, 32), 250, dtype=torch.uint8))
+    grey = ImageItem(np.full((3, 32, 32), 250, np.uint8))
     copies = [augment_picture(grey, rng(seed)).pixels for seed in SEEDS]
 
-    middle = torch.stack([copy.flatten(1).median(1).values.int() for copy in copies])
-    assert (middle.max(1).values > middle.min(1).values).float().mean() > 0.7
+    middle = np.array([np.median(copy, axis=(1, 2)) for copy in copies])
+    assert (middle.max(1) > middle.min(1)).mean() > 0.7
     assert middle.min() > 120
     assert middle.max() == 255
 
@@ -141,8 +141,8 @@ def test_a_grey_pictures_copies_are_tinted() -> None:
     ("change", "example"),
     [
         (lambda one, r: augment_sound(VOICE, r), None),
-        (lambda one, r: augment_spectrogram(one, r).mel.numpy().tobytes(), spectrogram()),
-        (lambda one, r: augment_picture(one, r).pixels.numpy().tobytes(), picture()),
+        (lambda one, r: augment_spectrogram(one, r).mel.tobytes(), spectrogram()),
+        (lambda one, r: augment_picture(one, r).pixels.tobytes(), picture()),
     ],
 )
 def test_all_randomness_is_the_callers(change: Any, example: Any) -> None:
@@ -160,13 +160,13 @@ def test_all_randomness_is_the_callers(change: Any, example: Any) -> None:
 def test_augmentation_leaves_its_example_alone() -> None:
     """The same item is augmented in another epoch."""
     item, sounding = picture(), spectrogram()
-    kept = item.pixels.clone(), sounding.mel.clone()
+    kept = item.pixels.copy(), sounding.mel.copy()
 
     augment_picture(item, rng())
     augment_spectrogram(sounding, rng())
 
-    assert torch.equal(item.pixels, kept[0])
-    assert torch.equal(sounding.mel, kept[1])
+    assert np.array_equal(item.pixels, kept[0])
+    assert np.array_equal(sounding.mel, kept[1])
 
 
 def test_every_modality_has_its_changes() -> None:

@@ -36,7 +36,8 @@ RAGGED: Final = [noise(frames) for frames in LENGTHS]
 
 def batch(*mels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The networks' inputs for these spectrograms."""
-    return collate([AudioItem(mel, truncated=False) for mel in mels])
+    inputs = collate([AudioItem(mel.numpy(), truncated=False) for mel in mels])
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
 def encode(built: Network, *mels: torch.Tensor) -> torch.Tensor:

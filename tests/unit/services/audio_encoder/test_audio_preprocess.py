@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-import torch
 
 from mesh.errors import InvalidInput, TooLarge
 from services.audio_encoder.preprocess import (
     RATIO_TERM,
-    SAMPLE_RATE,
     AudioConfig,
     AudioPreprocessor,
     bounded_ratio,
     collate,
     to_model_rate,
 )
+from services.audio_encoder.spectrogram import SAMPLE_RATE
 from tests.media import sound, tone
 
 preprocess = AudioPreprocessor(AudioConfig(), max_bytes=20_000_000, max_seconds=60.0)
@@ -24,7 +23,7 @@ def test_a_second_has_a_hundred_frames() -> None:
     item = preprocess(sound(tone(1.0)))
 
     assert item.mel.shape == (80, 100)
-    assert item.mel.dtype == torch.float32
+    assert item.mel.dtype == np.float32
     assert (item.size, item.truncated) == (1.0, False)
 
 
@@ -34,12 +33,15 @@ def test_each_started_hundredth_is_a_frame(samples: int, frames: int) -> None:
     mel = preprocess(sound(tone()[:samples])).mel
 
     assert mel.shape == (80, frames)
-    assert mel.isfinite().all()
+    assert np.isfinite(mel).all()
 
 
 def test_silence_is_the_floor_everywhere() -> None:
-    """log10 of the least power, scaled."""
-    assert (preprocess(sound(np.zeros(1600))).mel == (-10 + 4) / 4).all()
+    """log10 of the least power, scaled; numpy's may be off by its last digit."""
+    mel = preprocess(sound(np.zeros(1600))).mel
+
+    assert mel == pytest.approx((-10 + 4) / 4, abs=1e-6)
+    assert len(np.unique(mel)) == 1
 
 
 def test_a_tone_is_loudest_where_its_pitch_is() -> None:
@@ -85,7 +87,7 @@ def test_the_rate_does_not_matter(rate: int) -> None:
 
     assert mel.shape[1] in (100, 101)
     loud = expected > expected.max() - 1
-    assert (mel[:, :100] - expected).abs()[loud].max() < 0.1
+    assert abs(mel[:, :100] - expected)[loud].max() < 0.1
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 12_000, 16_000, 22_050, 44_100, 48_000, 176_400])
@@ -104,7 +106,7 @@ def test_the_ratio_of_any_rate_is_bounded_and_near() -> None:
 
 def test_one_sample_survives_a_lower_rate() -> None:
     """A sound never becomes none."""
-    assert len(to_model_rate(torch.ones(1), 192_000)) == 1
+    assert len(to_model_rate(np.ones(1, np.float32), 192_000)) == 1
 
 
 def test_a_batch_is_padded_by_zeros() -> None:

@@ -113,7 +113,8 @@ def test_an_artifact_without_a_base_serves(name: str, tmp_path: Path) -> None:
     items = [encoder.preprocess(raw) for raw in PICTURES]
     vectors = encoder.forward(items)
     with torch.inference_mode():
-        expected = case.build()(torch.stack([(item.pixels - 127.0) / 128.0 for item in items]))
+        pixels = torch.tensor(np.stack([item.pixels for item in items]))
+        expected = case.build()((pixels - 127.0) / 128.0)
 
     assert vectors.shape == (2, encoder.dim) == (2, case.dim)
     np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-4, atol=1e-5)
