@@ -9,8 +9,6 @@ its connection; then newcomers are refused; then Granian stops, when the last re
 A second signal ends the workers at once.
 """
 
-import contextlib
-import ctypes
 import logging
 import os
 import resource
@@ -33,6 +31,7 @@ from granian.server.mp import MPServer
 
 from gateway.listener import BACKLOG, refuse_newcomers
 from gateway.sharing import Share, Shared
+from mesh.allocator import give_memory_back, share_arenas
 from mesh.runtime import settle
 from mesh.settings import GatewaySettings
 from mesh.telemetry import finish_logging
@@ -45,10 +44,6 @@ CONNECTIONS: Final = 1024
 LINGER: Final = 0.5
 # Seconds beyond the longest request before a worker that does not end is killed.
 KILL_AFTER: Final = 10
-
-# From <malloc.h>, and the size in bytes from which a block is its own mapping.
-M_MMAP_THRESHOLD: Final = -3
-LARGE_BLOCK: Final = 256 * 1024
 
 # Makes the application in a worker, and on leaving closes what it stands on.
 Wiring = Callable[[GatewaySettings, Share], AbstractContextManager[Flask]]
@@ -131,7 +126,8 @@ def _work(settings: GatewaySettings, wiring: Wiring, shared: Shared, *granian: A
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _give_memory_back()
+    share_arenas()
+    give_memory_back()
     try:
         with wiring(settings, share) as app:
             settle()
@@ -142,16 +138,6 @@ def _work(settings: GatewaySettings, wiring: Wiring, shared: Shared, *granian: A
         sys.exit(1)
     finally:
         finish_logging()
-
-
-def _give_memory_back() -> None:
-    """Let glibc return large blocks to the system as soon as they are free.
-
-    By default it keeps more and more of them for each thread: after a hundred bodies of 20 MB the
-    process held 900 MB and grew on, and with this 180.
-    """
-    with contextlib.suppress(AttributeError):  # Other C libraries have no such function.
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def _connections(settings: GatewaySettings) -> int:

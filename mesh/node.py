@@ -25,6 +25,7 @@ import uvloop
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from mesh.allocator import share_arenas
 from mesh.errors import MeshError
 from mesh.listening import GrpcServer, GrpcService, listen
 from mesh.ops import create_app
@@ -64,6 +65,7 @@ def serve(
 ) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then end the process: with 1 where the node failed."""
     configure_logging(name, settings.log_level)
+    share_arenas()
     yield_cores()
     share_cores(slice_seconds)
     node = Node(settings, partial(_load_and_settle, load))

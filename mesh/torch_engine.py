@@ -1,12 +1,11 @@
 """The torch engine: a network as it is, on a CPU or on CUDA."""
 
-import ctypes
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Final
 
 import torch
 
+from mesh.allocator import keep_freed_memory
 from mesh.engine import Array, DeviceMissing, Engine, Inputs, MakeNetwork
 
 DTYPES: Final = {
@@ -14,10 +13,6 @@ DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-
-# Of glibc's malloc.h. The values are the largest that it takes, and what it asks the system for at
-# a time, in bytes.
-_MALLOC: Final = {-3: 32 * 1024**2, -1: 2**31 - 1, -2: 256 * 1024**2}
 
 
 def torch_engine(make: MakeNetwork, example: Inputs, *, device: str, dtype: torch.dtype) -> Engine:
@@ -57,14 +52,3 @@ def try_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:  # The latter where torch has no such backend.
         reason = str(error).partition("\n")[0]
         raise DeviceMissing(f"MESH_DEVICES: {device!r} can't be used: {reason}") from error
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let glibc keep what torch frees, for its next allocation; other systems have no such knob.
-
-    By default every large activation is mapped by the system anew, which zeroes it page by page.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: None)
-    for option, value in _MALLOC.items():
-        mallopt(option, value)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mesh.engine import DeviceMissing, Engine
-from mesh.torch_engine import keep_freed_memory, torch_engine, try_device
+from mesh.torch_engine import torch_engine, try_device
 
 INPUTS = {"x": torch.linspace(-1, 1, 128).reshape(2, 64)}
 NO_CUDA = "torch sees no CUDA device here"
@@ -77,9 +77,3 @@ def test_the_cpu_can_be_used() -> None:
     try_device("cpu")
     with pytest.raises(DeviceMissing):
         try_device("meta")
-
-
-def test_freed_memory_is_kept_where_malloc_can_be_told() -> None:
-    """Large tensors work after it, whatever the system's malloc is."""
-    keep_freed_memory()
-    assert float(torch.ones(40_000_000).sum()) == 40_000_000
