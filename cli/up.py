@@ -53,7 +53,20 @@ MODEL = "models/emotion6"
     show_default=True,
     help="Seconds after which a mesh that isn't ready is given up.",
 )
-def up(model: str, port: int, logs: Path | None, sample: bool, start_timeout: float) -> None:
+@click.option(
+    "--home-cores/--no-home-cores",
+    default=True,
+    envvar="MESH_HOME_CORES",
+    help="Give each encoder that computes on one thread a core of its own, or share few by cost.",
+)
+def up(
+    model: str,
+    port: int,
+    logs: Path | None,
+    sample: bool,
+    start_timeout: float,
+    home_cores: bool,
+) -> None:
     """Start Redis, the model's encoders, fusion and the gateway, and serve until Ctrl-C.
 
     Every setting MESH_* of the environment is passed on. A Redis named by MESH_REDIS_URL, or a node
@@ -84,6 +97,7 @@ def up(model: str, port: int, logs: Path | None, sample: bool, start_timeout: fl
         cwd=ROOT,
         sample=_sample(models[0], encoders) if sample else None,
         start_timeout=start_timeout,
+        cores=machine.physical_cores() if home_cores else (),
     )
     raise SystemExit(asyncio.run(serve(plan)))
 

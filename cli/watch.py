@@ -26,14 +26,19 @@ class MeshFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What the supervisor says of a process: is it alive, and when was it last started.
+    """What the supervisor says of a process: its id, 0 without a life, and when that began.
 
     `started` is in whole seconds, 0 where it never was. It tells lives apart, since the supervisor
     waits a second or more before it starts again what died young.
     """
 
-    alive: bool
+    pid: int
     started: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is such a process."""
+        return self.pid > 0
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class Watched:
     process: Process
     since: float
     state: State = "waiting"
+    pid: int = 0
     started: int = 0
     was_ready: bool = False
     deaths: int = 0
@@ -52,7 +58,7 @@ class Watched:
         was_alive, new_life = self.state != "waiting", sighting.started != self.started
         unseen_life = new_life and not sighting.alive
         died = unseen_life or (was_alive and (new_life or not sighting.alive))
-        self.started = sighting.started
+        self.pid, self.started = sighting.pid, sighting.started
         if died:
             self.deaths += 1
             self._enter("waiting", now)

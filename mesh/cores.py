@@ -4,11 +4,16 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 # Seconds that a batch waits for items that are being preprocessed: about what a few of them need.
 PATIENCE: Final = 0.02
 LOAD: Final = "/proc/loadavg"
+# What this process was given; `sensemesh up` may give it a home among them later.
+CORES: Final = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,18 @@ ALONE: Final = Sharing(0.0, lambda: False)
 def on_cpu() -> Sharing:
     """That of a model on this machine's CPU."""
     return Sharing(PATIENCE, _Cores().crowded)
+
+
+def roaming(work: Callable[P, R]) -> Callable[P, R]:
+    """A function on whose thread the process's home core does not bind: it takes any of CORES."""
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if CORES:
+            with contextlib.suppress(OSError):  # They may have been taken away since.
+                os.sched_setaffinity(0, CORES)
+        return work(*args, **kwargs)
+
+    return run
 
 
 class _Cores:

@@ -80,6 +80,7 @@ class EncoderService(rpc.EncoderServicer):
             "engine": self._settings.engine,
             "dtype": self._settings.dtype,
             "max_batch_cost": self._settings.max_batch_cost or self._encoder.max_batch_size,
+            "core_seconds": self.item_seconds,
         }
 
     async def Describe(

@@ -6,7 +6,7 @@ Knows nothing of gRPC; mesh.encoder_service is its wire.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from mesh.batching import Batcher
-from mesh.cores import ALONE, on_cpu
+from mesh.batching import Batcher, Worker
+from mesh.cores import ALONE, on_cpu, roaming
 from mesh.embedding import Embedding
 from mesh.encoding import Encoder, Item, Raw, Usual
 from mesh.engine import is_on_cpu
@@ -65,7 +65,7 @@ class ItemEncoder:
             settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size
         )
         self._batcher: Batcher[Item, Vector] = Batcher(
-            [_forward(encoder) for encoder in encoders for _ in range(settings.workers)],
+            [worker for encoder in encoders for worker in _workers(encoder, settings.workers)],
             self._limits,
             settings.max_queue,
             metrics,
@@ -149,7 +149,13 @@ def _split(taken: Sequence[Taken], parts: int) -> list[Sequence[Taken]]:
     return [taken[start : start + size] for start in range(0, len(taken), size)]
 
 
-def _forward(encoder: Encoder[Any]) -> Callable[[Sequence[Item]], Sequence[Vector]]:
+def _workers(encoder: Encoder[Any], count: int) -> list[Worker[Item, Vector]]:
+    """The first computes where this process is at home; the others have idle cores to look for."""
+    forward = _forward(encoder)
+    return [forward, *[roaming(forward)] * (count - 1)]
+
+
+def _forward(encoder: Encoder[Any]) -> Worker[Item, Vector]:
     """The encoder's forward as a worker of the Batcher, held to its contract."""
 
     def forward(items: Sequence[Item]) -> list[Vector]:

@@ -51,8 +51,8 @@ def test_a_death_and_a_return_are_told() -> None:
     [node] = watch
     with shown:
         shown.started()
-        node.see(Sighting(alive=True, started=100), 1.0)
-        node.see(Sighting(alive=True, started=101), 2.0)
+        node.see(Sighting(pid=7, started=100), 1.0)
+        node.see(Sighting(pid=7, started=101), 2.0)
         shown.died(node)
         shown.ready(node)
     died, ready = output.getvalue().splitlines()

@@ -11,12 +11,12 @@ FRONT = Process("gateway", ("true",), {}, "http://127.0.0.1:2/readyz", rank=2, e
 
 def alive(started: int) -> dict[str, Sighting]:
     """A look that finds the node alive."""
-    return {"fusion": Sighting(alive=True, started=started)}
+    return {"fusion": Sighting(pid=7, started=started)}
 
 
 def dead(started: int) -> dict[str, Sighting]:
     """A look that finds it ended, or not yet started where `started` is 0."""
-    return {"fusion": Sighting(alive=False, started=started)}
+    return {"fusion": Sighting(pid=0, started=started)}
 
 
 def watch() -> tuple[Watch, Watched]:
@@ -102,7 +102,7 @@ def test_the_death_of_an_essential_process_is_the_end() -> None:
     """Even after it was ready."""
     watching = Watch([FRONT], 0.0)
     [front] = watching
-    watching.see({"gateway": Sighting(alive=True, started=100)}, 1.0)
+    watching.see({"gateway": Sighting(pid=7, started=100)}, 1.0)
     front.see_ready(2.0)
     with pytest.raises(MeshFailed, match=r"^The gateway ended\.$"):
-        watching.see({"gateway": Sighting(alive=False, started=100)}, 3.0)
+        watching.see({"gateway": Sighting(pid=0, started=100)}, 3.0)
