@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from gateway.cache import Result
 from gateway.clients import Scores
@@ -14,6 +15,10 @@ Embeddings = Mapping[Modality, Embedding]
 Branches = Mapping[Modality, Embedding | Failure]
 Reports = Mapping[Modality, ModalityReport]
 TimingMs = Mapping[str, float]
+
+# Made once: a cached answer has little else to do.
+_ABSENT: Final = ModalityReport("absent")
+_CACHED: Final = {cut: ModalityReport("cached", truncated=cut) for cut in (False, True)}
 
 
 def only_embeddings(branches: Branches) -> dict[Modality, Embedding]:
@@ -45,7 +50,7 @@ def cached_prediction(
     result: Result, digests: Mapping[Modality, str], timing_ms: TimingMs
 ) -> Prediction:
     """The answer to a request whose result was known."""
-    reports = {m: ModalityReport("cached", truncated=m in result.truncated) for m in digests}
+    reports = {m: _CACHED[m in result.truncated] for m in digests}
     return prediction(result.scores, reports, timing_ms)
 
 
@@ -81,12 +86,11 @@ def explained(
 
 def prediction(scores: Scores, reports: Reports, timing_ms: TimingMs) -> Prediction:
     """The whole answer, with a report for every modality there is."""
-    absent = ModalityReport("absent")
     return Prediction(
         model_name=scores.name,
         model_version=scores.version,
         probabilities=scores.probabilities,
-        modalities={modality: reports.get(modality, absent) for modality in Modality},
+        modalities={modality: reports.get(modality, _ABSENT) for modality in Modality},
         timing_ms=timing_ms,
     )
 

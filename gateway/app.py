@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from flask import Flask, Response, g, jsonify, request
+import orjson
+from flask import Flask, Response, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 
 from gateway import schema
@@ -14,7 +15,7 @@ from gateway.admission import Admission
 from gateway.body import Bodies
 from gateway.contract import Prediction, PredictRequest
 from gateway.digests import digests_of
-from gateway.exchanges import follow_exchanges
+from gateway.exchanges import current, follow_exchanges
 from gateway.loop import BackgroundLoop
 from gateway.metrics import GatewayMetrics
 from gateway.problems import answer_problems, problem
@@ -72,12 +73,17 @@ class _Answer(Response):
 
 
 class _Json(DefaultJSONProvider):
-    """Members in the order that they were given, and no NaN, which is no JSON."""
+    """By orjson, in a tenth of the time: members in the order that they were given, no NaN."""
 
-    sort_keys = False
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return self._written(obj).decode()
 
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
-        return super().dumps(obj, allow_nan=False, **kwargs)
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        whole = self._written(self._prepare_response_obj(args, kwargs), orjson.OPT_APPEND_NEWLINE)
+        return _Answer(whole, mimetype=self.mimetype)
+
+    def _written(self, obj: Any, options: int = 0) -> bytes:
+        return orjson.dumps(obj, self.default, options | orjson.OPT_NON_STR_KEYS)
 
 
 def create_app(parts: Parts) -> Flask:
@@ -100,20 +106,18 @@ def _add_predict(app: Flask, parts: Parts) -> None:
 
     @app.post("/predict", provide_automatic_options=False)
     def predict() -> Response:
-        g.body.check_size()
-        options = schema.read_options(
-            request.args, request.headers.get(schema.TIMEOUT_HEADER), settings
-        )
+        exchange, headers = current(), request.headers
+        body = exchange.body
+        body.check_size()
+        options = schema.read_options(request.args, headers.get(schema.TIMEOUT_HEADER), settings)
         read = schema.find_reader(
-            request.headers.get("Content-Type", ""),
-            request.headers.get("Content-Encoding", ""),
-            settings,
+            headers.get("Content-Type", ""), headers.get("Content-Encoding", ""), settings
         )
-        deadline = g.arrived + options.timeout
-        with admission.admit(g.body.size or 0) as reservation:
-            inputs = schema.check_inputs(read(g.body.read(deadline, reservation.grow)), settings)
+        deadline = exchange.arrived + options.timeout
+        with admission.admit(body.size or 0) as reservation:
+            inputs = schema.check_inputs(read(body.read(deadline, reservation.grow)), settings)
             asked = PredictRequest(
-                inputs, digests_of(inputs), deadline, g.request_id, options.explain
+                inputs, digests_of(inputs), deadline, exchange.request_id, options.explain
             )
             prediction = parts.classifier.recall(asked) or parts.loop.run(
                 parts.classifier.classify(asked), deadline - time.monotonic() + SLACK
@@ -121,9 +125,9 @@ def _add_predict(app: Flask, parts: Parts) -> None:
         return jsonify(
             schema.answer(
                 prediction,
-                g.request_id,
+                exchange.request_id,
                 explain=options.explain,
-                seconds=time.monotonic() - g.arrived,
+                seconds=time.monotonic() - exchange.arrived,
             )
         )
 

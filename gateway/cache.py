@@ -5,13 +5,14 @@ an embedding lies under its modality, its encoder's version and the digest of it
 a result under the version of the fusion head that gave it and the digests of all of its inputs.
 """
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import isfinite
-from typing import Protocol
+from struct import Struct, error
+from typing import Final, Protocol
 
+from blake3 import blake3
 from google.protobuf.message import DecodeError
 
 from gateway.clients import Head, Scores
@@ -21,6 +22,10 @@ from gateway.store import Claim
 from mesh.embedding import Embedding, Modality, embedding_from_pb, embedding_to_pb
 from mesh.errors import MeshError
 from mesh.v1 import embedding_pb2
+
+# The order of a packed result's bits.
+_MODALITIES: Final = tuple(Modality)
+_NOTHING: Final[frozenset[Modality]] = frozenset()
 
 
 class KeepsBytes(Protocol):
@@ -60,6 +65,7 @@ class Cache:
     def __init__(self, store: KeepsBytes, metrics: GatewayMetrics) -> None:
         self._store = store
         self._metrics = metrics
+        self._recalled = metrics.cache.labels("result", "hit")
 
     def recall(self, heads: Sequence[Head], digests: Digests) -> Result | None:
         """The preferred head's result, where this process has it. Callable from any thread."""
@@ -68,7 +74,7 @@ class Cache:
         key = result_key(heads[0].version, digests)
         result = unpack_result(self._store.at_hand(key), heads[0])
         if result:
-            self._metrics.cache.labels("result", "hit").inc()
+            self._recalled.inc()
         return result
 
     async def look_up(
@@ -114,18 +120,18 @@ class Cache:
 
 def embedding_key(modality: Modality, version: str, digest: str) -> str:
     """Where the embedding of one input by one encoder version lies."""
-    return f"mesh:1:embedding:{modality}:{version}:{digest}"
+    return f"mesh:2:embedding:{modality}:{version}:{digest}"
 
 
 def claim_key(modality: Modality, digest: str) -> str:
     """Where a gateway says that it encodes an input, whichever version will answer."""
-    return f"mesh:1:encoding:{modality}:{digest}"
+    return f"mesh:2:encoding:{modality}:{digest}"
 
 
 def result_key(fusion_version: str, digests: Digests) -> str:
     """Where the answer of one fusion version to one set of inputs lies."""
-    parts = ";".join(f"{m}={digests[m]}" for m in Modality if m in digests)
-    return f"mesh:1:result:{fusion_version}:{hashlib.sha256(parts.encode()).hexdigest()}"
+    parts = ";".join([f"{m}={digests[m]}" for m in _MODALITIES if m in digests])
+    return f"mesh:2:result:{fusion_version}:{blake3(parts.encode()).hexdigest()}"
 
 
 def pack(embedding: Embedding) -> bytes:
@@ -144,10 +150,13 @@ def unpack(value: bytes | None, modality: Modality, version: str) -> Embedding |
 
 
 def pack_result(result: Result) -> bytes:
-    """An answer as a store's value."""
-    scores = result.scores
-    record = [scores.name, scores.version, dict(scores.probabilities), sorted(result.truncated)]
-    return json.dumps(record).encode()
+    """An answer as a store's value: a byte of what was truncated, and float64 in labels' order.
+
+    Whose answer it is, its key says.
+    """
+    truncated = sum(1 << place for place, m in enumerate(_MODALITIES) if m in result.truncated)
+    probabilities = result.scores.probabilities.values()
+    return _record(len(probabilities)).pack(truncated, *probabilities)
 
 
 def unpack_result(value: bytes | None, head: Head) -> Result | None:
@@ -155,14 +164,22 @@ def unpack_result(value: bytes | None, head: Head) -> Result | None:
     if value is None:
         return None
     try:
-        name, version, probabilities, truncated = json.loads(value)
-        scores = Scores(name, version, {label: probabilities[label] for label in head.labels})
-        fits = (name, version) == (head.name, head.version) and all(
-            isinstance(p, float) and isfinite(p) for p in scores.probabilities.values()
-        )
-        return Result(scores, frozenset(map(Modality, truncated))) if fits else None
-    except (ValueError, TypeError, LookupError, RecursionError):
+        bits, *probabilities = _record(len(head.labels)).unpack(value)
+    except error:
         return None
+    if bits >> len(_MODALITIES) or not all(map(isfinite, probabilities)):
+        return None
+    scores = Scores(head.name, head.version, dict(zip(head.labels, probabilities, strict=True)))
+    return Result(scores, _truncated(bits) if bits else _NOTHING)
+
+
+@cache
+def _record(labels: int) -> Struct:
+    return Struct(f"<B{labels}d")
+
+
+def _truncated(bits: int) -> frozenset[Modality]:
+    return frozenset(m for place, m in enumerate(_MODALITIES) if bits >> place & 1)
 
 
 def _embedding_keys(head: Head, digests: Digests) -> dict[Modality, str]:

@@ -1,8 +1,13 @@
-"""What tells inputs apart: the SHA-256 of each one's canonical form, for keys of the cache."""
+"""What tells inputs apart: the BLAKE3 hash of each one's canonical form, for keys of the cache.
 
-import hashlib
+It is as hard to forge as SHA-256 and takes a third of its time or less: of what a cached answer
+costs, hashing would else be a tenth.
+"""
+
 import unicodedata
 from collections.abc import Mapping
+
+from blake3 import blake3
 
 from mesh.embedding import Modality
 
@@ -10,12 +15,12 @@ Digests = Mapping[Modality, str]
 
 
 def digest_of(payload: str | bytes) -> str:
-    """SHA-256 of the canonical input: NFC-normalised text as UTF-8, media bytes as they are."""
+    """Of the canonical input: NFC-normalised text as UTF-8, media bytes as they are."""
     if isinstance(payload, str):
         payload = unicodedata.normalize("NFC", payload).encode()
-    return hashlib.sha256(payload).hexdigest()
+    return blake3(payload).hexdigest()
 
 
 def digests_of(inputs: Mapping[Modality, str | bytes]) -> Digests:
-    """The digest of each input. 20 MB take some 20 ms, without the GIL but not without a thread."""
+    """The digest of each input. 20 MB take some 4 ms, without the GIL but not without a thread."""
     return {modality: digest_of(payload) for modality, payload in inputs.items()}

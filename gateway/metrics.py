@@ -31,6 +31,9 @@ STAGE_BUCKETS: Final = (
 )
 
 
+STAGES: Final = ("total", "cache", "encode", "fuse")
+
+
 class GatewayMetrics:
     """Every metric of one gateway process. Safe to use from any thread."""
 
@@ -49,6 +52,8 @@ class GatewayMetrics:
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
+        self.stages = {name: self.stage_seconds.labels(name) for name in STAGES}
+        self._answers: dict[int, Counter] = {}
         self.cache = counter("mesh_cache_total", "Entries looked up.", ["modality", "result"])
         self.cache_round_trips = counter("mesh_cache_round_trips_total", "MGETs sent to Redis.")
         self.cache_errors = counter(
@@ -81,6 +86,12 @@ class GatewayMetrics:
             )
         metrics.shown.register(_Admitted(share.tally))
         return metrics
+
+    def answered(self, status: int) -> None:
+        """One answer to POST /predict."""
+        if status not in self._answers:  # Else looked up anew for each, by the text of its labels.
+            self._answers[status] = self.requests.labels(str(status))
+        self._answers[status].inc()
 
     def text(self) -> bytes:
         """The Prometheus text format, version 0.0.4."""

@@ -5,9 +5,10 @@ and hold nothing of what was sent; those of other errors may, so they are not lo
 """
 
 import structlog
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, current_app
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from gateway.exchanges import current
 from mesh.errors import InputError, MeshError, Overloaded
 from mesh.telemetry import origin
 
@@ -23,7 +24,8 @@ def answer_problems(app: Flask) -> None:
 
 def problem(status: int, title: str, detail: str, field: str | None = None) -> Response:
     """An answer that says what is wrong; `field` names the part of the request that is."""
-    members = {"status": status, "title": title, "detail": detail, "request_id": g.request_id}
+    members = {"status": status, "title": title, "detail": detail}
+    members["request_id"] = current().request_id
     if field is not None:
         members["field"] = field
     return Response(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 from werkzeug.datastructures import MultiDict
@@ -13,7 +14,7 @@ from gateway.fields import shown
 from gateway.json_form import read_json
 from gateway.multipart import read_multipart
 from mesh.embedding import Modality
-from mesh.errors import InvalidInput, MalformedInput, TooLarge, UnsupportedFormat
+from mesh.errors import InvalidInput, MalformedInput, MeshError, TooLarge, UnsupportedFormat
 from mesh.settings import GatewaySettings, InputLimits
 
 TIMEOUT_HEADER: Final = "X-Request-Timeout"
@@ -113,7 +114,11 @@ def _is_blank(value: str | bytes) -> bool:
 def answer(
     prediction: Prediction, request_id: str, *, explain: bool, seconds: float
 ) -> dict[str, Any]:
-    """The body of a 200; `seconds` is how long the whole request took."""
+    """The body of a 200; `seconds` is how long the whole request took.
+
+    MeshError where one of the numbers is none, for which JSON has no word.
+    """
+    _require_numbers(prediction)
     labels = list(prediction.probabilities)
     label = top(prediction.probabilities)
     return {
@@ -135,6 +140,14 @@ def answer(
         },
         "request_id": request_id,
     }
+
+
+def _require_numbers(prediction: Prediction) -> None:
+    reports = prediction.modalities.values()
+    # A sum is finite only where each of its terms is.
+    total = sum(prediction.probabilities.values()) + sum(r.contribution or 0.0 for r in reports)
+    if not isfinite(total):
+        raise MeshError("the answer holds numbers that are not finite")
 
 
 def _report(report: ModalityReport, *, explain: bool) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class StageTimer:
 
     def add(self, name: str, seconds: float) -> None:
         """Count what stage `name` took."""
-        self._metrics.stage_seconds.labels(name).observe(seconds)
+        self._metrics.stages[name].observe(seconds)
         self._stages[name] += seconds
 
     def finish(self) -> dict[str, float]:

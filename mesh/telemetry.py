@@ -16,6 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, TextIO
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -78,13 +79,14 @@ class _Logger:
         self.critical = partial(lines.take, logging.CRITICAL)
 
 
-# Made once: json.dumps would make one for each line.
 _ENCODER: Final = json.JSONEncoder(default=repr)
 
 
 def _as_json(event: EventDict, **_: object) -> str:
+    """In ASCII, which every stream can write."""
     try:
-        return _ENCODER.encode(event)
+        line = orjson.dumps(event, repr, orjson.OPT_NON_STR_KEYS)
+        return line.decode() if line.isascii() else _ENCODER.encode(event)
     except (TypeError, ValueError, RecursionError):  # No line may fail a request.
         return _ENCODER.encode({str(name): repr(value) for name, value in event.items()})
 
