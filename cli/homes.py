@@ -6,6 +6,7 @@ single client then waits a seventh longer. A node's further workers, which compu
 is idle, take any core all the same (mesh.cores).
 """
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -37,8 +38,9 @@ class Homes:
             for watched in ready
             if watched.process.name in ENCODERS and watched.process.env["MESH_THREADS"] == "1"
         }
-        costs = {url: cost for url in pids if (cost := await _cost(url))}
-        for url, core in shared_out(costs, self._cores).items():
+        costs = dict(zip(pids, await asyncio.gather(*map(_cost, pids)), strict=True))
+        known = {url: cost for url, cost in costs.items() if cost}
+        for url, core in shared_out(known, self._cores).items():
             move(pids[url], core)
 
 

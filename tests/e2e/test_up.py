@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.__main__ import main
+from cli.machine import cores, physical_cores
 from tests.e2e.member import within
 from tests.running_mesh import RunningMesh
 
@@ -68,6 +69,21 @@ def test_the_slowest_encoder_gets_the_most_of_the_cores(up: Up) -> None:
     names = ("gateway", "fusion", "audio-encoder", "vision-encoder")
     gateway, fusion, audio, vision = (psutil.Process(up.pid(name)).nice() for name in names)
     assert gateway < fusion <= audio <= vision
+
+
+@pytest.mark.skipif(len(physical_cores()) < 2, reason="needs two cores that a process can have")
+def test_encoders_that_compute_on_one_thread_are_at_home(up: Up) -> None:
+    """Sounds have a core of their own. With more threads each may run anywhere, as others do."""
+    audio, image, fusion = (
+        set(psutil.Process(up.pid(name)).cpu_affinity() or ())
+        for name in ("audio-encoder", "vision-encoder", "fusion")
+    )
+    assert len(fusion) == cores()
+    if cores() // 4 > 1:
+        assert audio == image == fusion
+    else:
+        assert audio in map(set, physical_cores())
+        assert not audio & image
 
 
 def test_its_port_is_refused_to_another(up: Up) -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.__main__ import main
-from cli.machine import cores, free_ports, redis_binary, require_free
+from cli.machine import cores, free_ports, physical_cores, redis_binary, require_free
 
 
 def test_free_ports_are_distinct() -> None:
@@ -60,3 +60,10 @@ def test_without_a_system_redis_the_packaged_one_is_taken(monkeypatch: pytest.Mo
 def test_there_is_a_core() -> None:
     """At least the one that runs this."""
     assert cores() >= 1
+
+
+def test_physical_cores_share_no_processor() -> None:
+    """And have all that this process may use, where the system tells."""
+    found = physical_cores()
+    assert sum(map(len, found)) == len(frozenset().union(*found))
+    assert not found or sum(map(len, found)) == cores()

@@ -1,0 +1,114 @@
+"""Encoders on their home cores: real processes, and an ops port that says what they cost."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import psutil
+import pytest
+
+from cli.homes import Homes, move
+from cli.machine import physical_cores
+from cli.topology import Process
+from cli.watch import Watched
+
+CORES = physical_cores()
+
+pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores that a process can have")
+
+# Three threads beside the first, then one more for each line of input.
+PROGRAM = """
+import threading, time
+def thread(): threading.Thread(target=time.sleep, args=(99,), daemon=True).start()
+for _ in range(3): thread()
+print("ready", flush=True)
+while input(): thread(); print("one more", flush=True)
+"""
+
+
+@contextmanager
+def running() -> Iterator[subprocess.Popen[str]]:
+    """A process of four threads."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def places(pid: int) -> list[set[int]]:
+    """Where each of its threads may run."""
+    return [os.sched_getaffinity(int(task)) for task in os.listdir(f"/proc/{pid}/task")]
+
+
+def test_all_threads_are_moved_and_those_that_they_start() -> None:
+    """To all processors of the core, and to no other one."""
+    with running() as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        move(process.pid, CORES[1])
+        print("more", file=process.stdin, flush=True)
+        process.stdout.readline()
+
+        assert places(process.pid) == [set(CORES[1])] * 5
+
+
+def test_whoever_has_ended_is_not_moved() -> None:
+    """A node may die in that moment."""
+    with running() as process:
+        pass
+    move(process.pid, CORES[1])
+
+
+class Info(BaseHTTPRequestHandler):
+    """Answers what the server's `said` holds."""
+
+    def do_GET(self) -> None:
+        """To whatever path."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.server.said)  # type: ignore[attr-defined]
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def ops_port(said: bytes) -> Iterator[str]:
+    """The address of one that says so."""
+    with HTTPServer(("127.0.0.1", 0), Info) as server:
+        server.said = said  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/readyz"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "threads", "moved"),
+    [
+        ("text-encoder", b'{"core_seconds": 0.005}', "1", True),
+        ("text-encoder", b'{"core_seconds": 0.005}', "2", False),
+        ("text-encoder", b'{"core_seconds": null}', "1", False),
+        ("text-encoder", b"{}", "1", False),
+        ("text-encoder", b"what?", "1", False),
+        ("fusion", b'{"core_seconds": 0.005}', "1", False),
+    ],
+)
+def test_who_computes_on_one_thread_of_the_cpu_is_moved(
+    name: str, said: bytes, threads: str, moved: bool
+) -> None:
+    """And nobody else, nor who says nothing of it."""
+    with running() as process, ops_port(said) as url:
+        node = Process(name, (), {"MESH_THREADS": threads}, url, rank=1)
+        asyncio.run(Homes(CORES[:1]).settle([Watched(node, 0.0, "ready", process.pid)]))
+
+        allowed = set(CORES[0]) if moved else set(psutil.Process().cpu_affinity() or ())
+        assert places(process.pid) == [allowed] * 4
