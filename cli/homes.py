@@ -2,14 +2,15 @@
 
 The encoders of a request begin in the same moment. Left to the system, a light one gets in the way
 of the one that the request waits for, and each meets caches that another has filled: on two cores a
-single client then waits a seventh longer. A node's further workers, which compute only while a core
-is idle, take any core all the same (mesh.cores).
+single client then waits a tenth longer. A node's further workers, which compute only while a core
+is idle, roam over all of them (mesh.cores).
 """
 
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -17,6 +18,7 @@ import httpx
 from cli.readiness import PATIENCE
 from cli.topology import ENCODERS
 from cli.watch import Watched
+from mesh.cores import ROAMING
 
 # The processors that share one core's caches, by their numbers.
 Core = frozenset[int]
@@ -38,8 +40,10 @@ class Homes:
             for watched in ready
             if watched.process.name in ENCODERS and watched.process.env["MESH_THREADS"] == "1"
         }
-        costs = dict(zip(pids, await asyncio.gather(*map(_cost, pids)), strict=True))
-        known = {url: cost for url, cost in costs.items() if cost}
+        # Not through a proxy; and what TLS needs takes longer to read than all the rest.
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as client:
+            costs = await asyncio.gather(*(_cost(client, url) for url in pids))
+        known = {url: cost for url, cost in zip(pids, costs, strict=True) if cost}
         for url, core in shared_out(known, self._cores).items():
             move(pids[url], core)
 
@@ -55,22 +59,23 @@ def shared_out(costs: Mapping[str, float], cores: Sequence[Core]) -> dict[str, C
 
 
 def move(pid: int, core: Core) -> None:
-    """Let all threads of a process, and those that they start, run on one core's processors."""
+    """Let a process run on one core's processors, and whatever threads it starts; but not those
+    that roam.
+    """
     moved: set[int] = set()
     with suppress(OSError):  # It has just ended, or a sandbox forbids it.
         # One that was still free may have started another meanwhile.
         while threads := set(map(int, os.listdir(f"/proc/{pid}/task"))) - moved:
             for thread in threads:
-                with suppress(ProcessLookupError):
-                    os.sched_setaffinity(thread, core)
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    if Path(f"/proc/{pid}/task/{thread}/comm").read_text().strip() != ROAMING:
+                        os.sched_setaffinity(thread, core)
             moved |= threads
 
 
-async def _cost(url: str) -> float | None:
-    """What the node behind an ops port says; None where it says nothing."""
+async def _cost(client: httpx.AsyncClient, url: str) -> float | None:
+    """What the node behind an ops port says; None where it says nothing of use."""
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
-            cost = (await client.get(f"{url}info")).json().get(COST)
-    except (httpx.HTTPError, ValueError):
+        return float((await client.get(f"{url}info")).json()[COST])
+    except (httpx.HTTPError, ValueError, TypeError, LookupError):
         return None
-    return float(cost) if cost else None

@@ -15,6 +15,10 @@ from cli.topology import LOCALHOST
 
 REDIS_SERVERS = ("redis-server", "valkey-server")
 
+# Cores whose speeds differ by no more than this are of one kind; a small one has half of a large
+# one's.
+ALIKE: Final = 1.25
+
 
 # Where nothing goes by itself: Linux gives outgoing connections the ports from 32,768 up.
 QUIET_PORTS: Final = range(20_000, 32_768)
@@ -70,15 +74,26 @@ def cores() -> int:
 def physical_cores() -> list[frozenset[int]]:
     """The same, each as the numbers of its processors: two where it runs two threads at a time.
 
-    None where a system does not tell, or can't bind a process to one.
+    None where a system does not tell, can't bind a process to one, or has slow ones among them.
     """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    speeds = [_speed(processor) for processor in allowed]
+    if not allowed or max(speeds) > ALIKE * min(speeds):
+        return []
     found: dict[frozenset[int], None] = {}  # In their order.
-    if hasattr(os, "sched_getaffinity"):
-        allowed = os.sched_getaffinity(0)
-        for processor in sorted(allowed):
-            with contextlib.suppress(OSError, ValueError):
-                found[frozenset(_siblings(processor) & allowed)] = None
+    for processor in sorted(allowed):
+        with contextlib.suppress(OSError, ValueError):
+            found[frozenset(_siblings(processor) & allowed)] = None
     return list(found)
+
+
+def _speed(processor: int) -> int:
+    """In a unit of the system's, which tells it where processors differ; else 0."""
+    folder = Path(f"/sys/devices/system/cpu/cpu{processor}")
+    for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        with contextlib.suppress(OSError, ValueError):
+            return int((folder / name).read_text())
+    return 0
 
 
 def _siblings(processor: int) -> set[int]:

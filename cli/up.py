@@ -57,7 +57,8 @@ MODEL = "models/emotion6"
     "--home-cores/--no-home-cores",
     default=True,
     envvar="MESH_HOME_CORES",
-    help="Give each encoder that computes on one thread a core of its own, or share few by cost.",
+    show_default=True,
+    help="Keep each encoder that computes on one thread on one core, chosen by what encoders cost.",
 )
 def up(
     model: str,

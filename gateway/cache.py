@@ -104,10 +104,9 @@ class Cache:
         }
         self._store.put(entries, done)
 
-    def keep_result(self, digests: Digests, result: Result) -> None:
-        """Keep an answer that rests on all of its inputs."""
-        key = result_key(result.scores.version, digests)
-        self._store.put({key: pack_result(result)})
+    def keep_result(self, head: Head, digests: Digests, result: Result) -> None:
+        """Keep that head's answer, which rests on all of its inputs."""
+        self._store.put({result_key(head.version, digests): pack_result(result, head)})
 
     def _count(self, found: Found, digests: Digests) -> None:
         hit = "hit" if found.result else "miss"
@@ -149,14 +148,14 @@ def unpack(value: bytes | None, modality: Modality, version: str) -> Embedding |
     return found if fits else None
 
 
-def pack_result(result: Result) -> bytes:
+def pack_result(result: Result, head: Head) -> bytes:
     """An answer as a store's value: a byte of what was truncated, and float64 in labels' order.
 
     Whose answer it is, its key says.
     """
     truncated = sum(1 << place for place, m in enumerate(_MODALITIES) if m in result.truncated)
-    probabilities = result.scores.probabilities.values()
-    return _record(len(probabilities)).pack(truncated, *probabilities)
+    probabilities = [result.scores.probabilities[label] for label in head.labels]
+    return _record(len(head.labels)).pack(truncated, *probabilities)
 
 
 def unpack_result(value: bytes | None, head: Head) -> Result | None:

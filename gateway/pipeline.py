@@ -123,7 +123,7 @@ class Pipeline:
         with timer.stage("fuse"):
             scores, *without = await self._fuse(request, head, embeddings)
         if len(embeddings) == len(branches):
-            self._cache.keep_result(digests, Result(scores, truncated_in(embeddings)))
+            self._cache.keep_result(head, digests, Result(scores, truncated_in(embeddings)))
         self._tell_of_failures(branches)
         reports = reports_of(branches, found.embeddings)
         if request.explain:

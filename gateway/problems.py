@@ -24,8 +24,12 @@ def answer_problems(app: Flask) -> None:
 
 def problem(status: int, title: str, detail: str, field: str | None = None) -> Response:
     """An answer that says what is wrong; `field` names the part of the request that is."""
-    members = {"status": status, "title": title, "detail": detail}
-    members["request_id"] = current().request_id
+    members = {
+        "status": status,
+        "title": title,
+        "detail": detail,
+        "request_id": current().request_id,
+    }
     if field is not None:
         members["field"] = field
     return Response(

@@ -24,7 +24,7 @@ from typing import Final, Generic
 
 import structlog
 
-from mesh.cores import ALONE, Sharing
+from mesh.cores import ALONE, Sharing, roam
 from mesh.errors import MeshError, Unavailable
 from mesh.grouping import BatchLimits, choose
 from mesh.places import Caller, I, Observer, Place, Places, R
@@ -64,8 +64,14 @@ class Batcher(Generic[I, R]):
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to run batches."""
-        self._tasks = [asyncio.create_task(self._work(worker)) for worker in self._workers]
+        """Begin to run batches.
+
+        All threads are there when this returns. The first is at home where the process is; the
+        others have idle cores to look for.
+        """
+        threads = [_thread(roams=place > 0) for place in range(len(self._workers))]
+        works = map(self._work, self._workers, threads)
+        self._tasks = [asyncio.create_task(work) for work in works]
 
     async def close(self, grace: float) -> None:
         """Refuse new items, finish those that hold a place, and end the workers.
@@ -110,9 +116,8 @@ class Batcher(Generic[I, R]):
         for _ in range(items):
             self._observer.dropped(reason)
 
-    async def _work(self, worker: Worker[I, R]) -> None:
+    async def _work(self, worker: Worker[I, R], thread: ThreadPoolExecutor) -> None:
         """The life of one worker: batch after batch until the Batcher closes."""
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         try:
             while batch := await self._next_batch():
                 self._running += 1
@@ -191,6 +196,13 @@ class Batcher(Generic[I, R]):
         if place.caller.deadline <= time.monotonic():
             self._places.expire(place)
         return not place.outcome.done()
+
+
+def _thread(*, roams: bool) -> ThreadPoolExecutor:
+    """One that runs already."""
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+    thread.submit(roam if roams else int).result()
+    return thread
 
 
 def _results_or_error(worker: Worker[I, R], items: Sequence[I]) -> Sequence[R] | BaseException:

@@ -2,18 +2,17 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Final
 
 # Seconds that a batch waits for items that are being preprocessed: about what a few of them need.
 PATIENCE: Final = 0.02
 LOAD: Final = "/proc/loadavg"
-# What this process was given; `sensemesh up` may give it a home among them later.
-CORES: Final = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
-
-P = ParamSpec("P")
-R = TypeVar("R")
+# The name, as the system shows it, of threads that take whichever core is idle.
+ROAMING: Final = "roaming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +36,10 @@ def on_cpu() -> Sharing:
     return Sharing(PATIENCE, _Cores().crowded)
 
 
-def roaming(work: Callable[P, R]) -> Callable[P, R]:
-    """A function on whose thread the process's home core does not bind: it takes any of CORES."""
-
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if CORES:
-            with contextlib.suppress(OSError):  # They may have been taken away since.
-                os.sched_setaffinity(0, CORES)
-        return work(*args, **kwargs)
-
-    return run
+def roam() -> None:
+    """Mark this thread as one that has no home: `sensemesh up` leaves it on all cores."""
+    with contextlib.suppress(OSError):  # Other systems have no such file, and no homes.
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(ROAMING)
 
 
 class _Cores:

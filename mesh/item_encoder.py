@@ -17,7 +17,7 @@ import numpy.typing as npt
 import structlog
 
 from mesh.batching import Batcher, Worker
-from mesh.cores import ALONE, on_cpu, roaming
+from mesh.cores import ALONE, on_cpu
 from mesh.embedding import Embedding
 from mesh.encoding import Encoder, Item, Raw, Usual
 from mesh.engine import is_on_cpu
@@ -65,7 +65,7 @@ class ItemEncoder:
             settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size
         )
         self._batcher: Batcher[Item, Vector] = Batcher(
-            [worker for encoder in encoders for worker in _workers(encoder, settings.workers)],
+            [_forward(encoder) for encoder in encoders for _ in range(settings.workers)],
             self._limits,
             settings.max_queue,
             metrics,
@@ -147,12 +147,6 @@ def _split(taken: Sequence[Taken], parts: int) -> list[Sequence[Taken]]:
     """At most so many parts, one after the other, none of them empty."""
     size = max(1, -(-len(taken) // parts))
     return [taken[start : start + size] for start in range(0, len(taken), size)]
-
-
-def _workers(encoder: Encoder[Any], count: int) -> list[Worker[Item, Vector]]:
-    """The first computes where this process is at home; the others have idle cores to look for."""
-    forward = _forward(encoder)
-    return [forward, *[roaming(forward)] * (count - 1)]
 
 
 def _forward(encoder: Encoder[Any]) -> Worker[Item, Vector]:

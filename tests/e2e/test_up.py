@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from cli.__main__ import main
 from cli.machine import cores, physical_cores
+from cli.topology import ENCODERS
 from tests.e2e.member import within
 from tests.running_mesh import RunningMesh
 
@@ -73,17 +74,16 @@ def test_the_slowest_encoder_gets_the_most_of_the_cores(up: Up) -> None:
 
 @pytest.mark.skipif(len(physical_cores()) < 2, reason="needs two cores that a process can have")
 def test_encoders_that_compute_on_one_thread_are_at_home(up: Up) -> None:
-    """Sounds have a core of their own. With more threads each may run anywhere, as others do."""
-    audio, image, fusion = (
-        set(psutil.Process(up.pid(name)).cpu_affinity() or ())
-        for name in ("audio-encoder", "vision-encoder", "fusion")
+    """On a core each, and not all on the same. With more threads they may run anywhere."""
+    *encoders, fusion = (
+        set(psutil.Process(up.pid(name)).cpu_affinity() or ()) for name in (*ENCODERS, "fusion")
     )
     assert len(fusion) == cores()
-    if cores() // 4 > 1:
-        assert audio == image == fusion
+    if int(psutil.Process(up.pid(ENCODERS[0])).environ()["MESH_THREADS"]) > 1:
+        assert encoders == [fusion] * 3
     else:
-        assert audio in map(set, physical_cores())
-        assert not audio & image
+        assert all(home in map(set, physical_cores()) for home in encoders)
+        assert set.intersection(*encoders) == set()
 
 
 def test_its_port_is_refused_to_another(up: Up) -> None:

@@ -17,6 +17,9 @@ from cli.homes import Homes, move
 from cli.machine import physical_cores
 from cli.topology import Process
 from cli.watch import Watched
+from mesh.batching import Batcher
+from mesh.grouping import BatchLimits
+from tests.unit.mesh.workbench import Doubler, Notes
 
 CORES = physical_cores()
 
@@ -61,6 +64,21 @@ def test_all_threads_are_moved_and_those_that_they_start() -> None:
         assert places(process.pid) == [set(CORES[1])] * 5
 
 
+async def test_a_batchers_further_workers_roam() -> None:
+    """Its own process is moved here: of two workers the second stays on all cores."""
+    before = os.sched_getaffinity(0)
+    batcher = Batcher([Doubler(), Doubler()], BatchLimits(8, 8.0), 8, Notes())
+    batcher.start()
+    try:
+        move(os.getpid(), CORES[1])
+        [roaming] = [where for where in places(os.getpid()) if where != set(CORES[1])]
+        assert roaming == before
+    finally:
+        for task in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(task), before)
+        await batcher.close(1.0)
+
+
 def test_whoever_has_ended_is_not_moved() -> None:
     """A node may die in that moment."""
     with running() as process:
@@ -99,6 +117,8 @@ def ops_port(said: bytes) -> Iterator[str]:
         ("text-encoder", b'{"core_seconds": null}', "1", False),
         ("text-encoder", b"{}", "1", False),
         ("text-encoder", b"what?", "1", False),
+        ("text-encoder", b"[]", "1", False),
+        ("text-encoder", b'{"core_seconds": "much"}', "1", False),
         ("fusion", b'{"core_seconds": 0.005}', "1", False),
     ],
 )

@@ -1,5 +1,9 @@
 """The cache: keys by content and version, and only what fits together comes back."""
 
+import math
+import struct
+from dataclasses import replace
+
 import pytest
 
 from gateway import cache as caching
@@ -58,17 +62,24 @@ async def test_embeddings_come_back_as_they_were_kept(cache: Cache) -> None:
 async def test_a_result_comes_back_as_it_was_kept(cache: Cache) -> None:
     """The scores in the order of the labels, and what was truncated."""
     result = Result(SCORES, frozenset({TEXT}))
-    cache.keep_result(DIGESTS, result)
+    cache.keep_result(head("f1"), DIGESTS, result)
     found = await cache.look_up([head("f1")], DIGESTS)
     assert found.result == result
     assert list(found.result.scores.probabilities) == ["anger", "joy", "neutral"]
+
+
+def test_a_result_is_kept_by_its_labels_whatever_their_order(cache: Cache) -> None:
+    """Fusion's answer may have another one than its description."""
+    backwards = replace(SCORES, probabilities=dict(reversed(SCORES.probabilities.items())))
+    cache.keep_result(head("f1"), DIGESTS, Result(backwards, frozenset()))
+    assert cache.recall([head("f1")], DIGESTS) == Result(SCORES, frozenset())
 
 
 def test_the_preferred_heads_result_is_recalled(cache: Cache, store: FakeStore) -> None:
     """Without a look-up; another head's, or none at all, is left to the look-up."""
     result = Result(SCORES, frozenset())
     assert cache.recall([], DIGESTS) is cache.recall([head("f1")], DIGESTS) is None
-    cache.keep_result(DIGESTS, result)
+    cache.keep_result(head("f1"), DIGESTS, result)
     assert cache.recall([head("f1")], DIGESTS) == result
     assert cache.recall([head("f2"), head("f1")], DIGESTS) is None
     assert not store.looked_up
@@ -99,11 +110,10 @@ async def test_the_head_with_the_most_embeddings_wins(cache: Cache) -> None:
 
 
 GARBAGE = (
-    *(b"", b"\xff\xff\xff", b"[1]", b'{"a":1}', b"null", b"[" * 100_000),
-    *(b'["fake","f1",{},[]]', b'["fake","f1",5,[]]'),
-    b'["fake","f1",{"anger":NaN,"joy":0.5,"neutral":0.5},[]]',
-    b'["fake","f1",{"anger":0.5,"joy":0.5,"neutral":0.0},["smell"]]',
-    b'["fake","f9",{"anger":0.5,"joy":0.5,"neutral":0.0},[]]',
+    *(b"", b"\xff\xff\xff", b"[1]", b"null", bytes(24), bytes(26), b"[" * 100_000),
+    struct.pack("<B3d", 0, math.nan, 0.5, 0.5),
+    struct.pack("<B3d", 0, 0.5, math.inf, 0.5),
+    struct.pack("<B3d", 8, 0.2, 0.3, 0.5),  # There is no fourth modality that could be truncated.
     caching.pack(embedding(IMAGE)),
     caching.pack(embedding(TEXT, "v2")),
 )
@@ -130,6 +140,6 @@ async def test_hits_and_misses_are_counted(cache: Cache, metrics: GatewayMetrics
         return metrics.registry.get_sample_value("mesh_cache_total", labels)
 
     assert (count("text", "hit"), count("image", "miss"), count("result", "miss")) == (1, 1, 1)
-    cache.keep_result(DIGESTS, Result(SCORES, frozenset()))
+    cache.keep_result(head("f1"), DIGESTS, Result(SCORES, frozenset()))
     await cache.look_up([head()], DIGESTS)
     assert (count("text", "hit"), count("result", "hit")) == (1, 1)

@@ -1,6 +1,7 @@
 """What glibc is told, in processes of their own: it can't be taken back."""
 
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -26,19 +27,22 @@ together.wait()
 libc.malloc_stats()
 """
 LARGE = """
-import ctypes, numpy
+import ctypes, numpy, os
 blocks = [numpy.ones(8_000_000 // 8) for _ in range(20)]
 del blocks
 with open("/proc/self/statm") as file:
-    print(int(file.read().split()[1]) * 4096)
+    print(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
 """
 
 
 def told(what: str, program: str) -> subprocess.CompletedProcess[str]:
     """What a program prints that first calls one of the module's functions, or none."""
+    own = {
+        name: v for name, v in os.environ.items() if "MALLOC" not in name and "GLIBC" not in name
+    }
     lines = f"from mesh import allocator\nallocator.{what}()\n" if what else ""
     return subprocess.run(
-        [sys.executable, "-c", lines + program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", lines + program], capture_output=True, text=True, check=True, env=own
     )
 
 

@@ -1,13 +1,12 @@
 """Whether a core is idle."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mesh import cores
-from mesh.cores import CORES, on_cpu, roaming
+from mesh.cores import on_cpu
 
 COUNT = 4
 
@@ -39,16 +38,3 @@ def test_where_nobody_tells_cores_are_idle(load: Path) -> None:
     assert not sharing.crowded()
     load.unlink()
     assert not on_cpu().crowded()
-
-
-@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores that a process can have")
-def test_who_roams_is_not_bound_to_the_home_core() -> None:
-    """On its own thread only, and with what it was called with."""
-
-    def bound() -> set[int]:
-        os.sched_setaffinity(0, {min(CORES)})
-        return roaming(lambda: os.sched_getaffinity(0))()
-
-    with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(bound).result() == CORES
-        assert thread.submit(roaming(divmod), 7, 2).result() == (3, 1)

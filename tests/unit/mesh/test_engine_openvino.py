@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -253,3 +254,15 @@ def test_workers_compute_at_the_same_time_and_each_its_own(network: Pooled, setu
         together = list(threads.map(compute, inputs * 25))
     for index, vectors in enumerate(together):
         np.testing.assert_array_equal(vectors, alone[index % len(inputs)])
+
+
+def test_a_batch_is_computed_on_its_callers_thread(network: Pooled, setup: Setup) -> None:
+    """Where that may run, the model computes; also where there are several workers."""
+    shared = Setup("float32", Shape(workers=2, threads=1), setup.artifact, setup.cache)
+    compute = engine(network, shared)
+    large = {"x": torch.ones(64, 4000, 8), "lengths": torch.full((64,), 4000)}
+    compute(large)
+    all_threads, this_thread = time.process_time(), time.thread_time()
+    for _ in range(10):
+        compute(large)
+    assert time.thread_time() - this_thread > 0.9 * (time.process_time() - all_threads)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
@@ -200,3 +201,18 @@ def test_a_process_without_standard_output_has_no_log(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdout", None)
     configure_logging("gateway", "info")
     structlog.stdlib.get_logger("gateway").error("request")
+
+
+def test_odd_values_are_still_what_they_are(capsys: Capture) -> None:
+    """What one library can't write does not change the rest of its line; every line is ASCII."""
+    configure_logging("text-encoder", "info")
+    log = structlog.stdlib.get_logger("mesh.node")
+    log.info("a", size=2**64, path="/\udc80")
+    log.info("b", half=np.float64(0.5), none=float("nan"))
+    log.info("\u00e9", none=float("inf"), who=RuntimeError("x"))
+    said = capsys.readouterr().out
+    assert said.isascii()
+    first, second, third = map(json.loads, said.splitlines())
+    assert (first["event"], first["size"], first["path"]) == ("a", 2**64, "/\udc80")
+    assert (second["half"], second["none"]) == (0.5, None)
+    assert (third["event"], third["none"], third["who"]) == ("\u00e9", None, "RuntimeError('x')")
