@@ -5,7 +5,9 @@ What a node's `__main__` names is only which folder and which class.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import structlog
@@ -15,7 +17,7 @@ from mesh.calibration import Clock, best_batch_cost, core_seconds, seconds_per_i
 from mesh.choosing import choose, first, keep_choice, known_choice
 from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
-from mesh.encoding import Encoder, Usual
+from mesh.encoding import Encoder, Item, Usual
 from mesh.engine import (
     EngineBuilder,
     EngineUnsuitable,
@@ -34,6 +36,7 @@ from mesh.golden import (
     check_encoder,
     golden_raws,
 )
+from mesh.grouping import BatchLimits
 from mesh.settings import InputLimits, NodeSettings
 from mesh.telemetry import NodeMetrics
 
@@ -67,12 +70,15 @@ def load_encoder(
     if choice != known:
         keep_choice(settings, artifact, choice)
     log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
+    settings = _settled(settings, choice)
+    for encoder in encoders:
+        _warm_up(encoder, encoder.preprocess(raw), settings)
     item = Usual(
         encoders[0].preprocess(raw).size,
         core_seconds(raw, encoders[0]) if is_on_cpu(settings) else None,
     )
     log.info("usual_item", size=item.size, core_seconds=item.core_seconds)
-    return EncoderService(encoders, _settled(settings, choice), metrics, item)
+    return EncoderService(encoders, settings, metrics, item)
 
 
 def _as_before(
@@ -93,6 +99,24 @@ def _anew(settings: NodeSettings, load: Callable[[Kind], Encoders]) -> tuple[Cho
     clock = _clock(settings)
     kind, encoders = choose(kinds(settings), load, lambda made: seconds_per_item(made[0], clock))
     return kind._asdict(), encoders
+
+
+def _warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
+    """Compute a full batch on each worker at once.
+
+    Each needs memory of its own for that, and has it from now on: none grows, or is slow, when many
+    requests first come.
+    """
+    limits = BatchLimits(settings.max_batch, settings.max_batch_cost or encoder.max_batch_size)
+    full, ready = [item] * limits.fit(item.size), Barrier(settings.workers)
+
+    def compute() -> None:
+        ready.wait()
+        encoder.forward(full)
+
+    with ThreadPoolExecutor(settings.workers) as threads:
+        for done in [threads.submit(compute) for _ in range(settings.workers)]:
+            done.result()
 
 
 def _clock(settings: NodeSettings) -> Clock:
