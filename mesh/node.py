@@ -29,7 +29,7 @@ from mesh.allocator import share_arenas
 from mesh.errors import MeshError
 from mesh.listening import GrpcServer, GrpcService, listen
 from mesh.ops import create_app
-from mesh.runtime import LONG_SLICE, settle, share_cores, weigh, yield_cores
+from mesh.runtime import LONG_SLICE, settle, share_cores, yield_cores
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics, configure_logging
 
@@ -66,7 +66,6 @@ def serve(
     """Run a node until SIGTERM or SIGINT, then end the process: with 1 where the node failed."""
     configure_logging(name, settings.log_level)
     share_arenas()
-    yield_cores()
     share_cores(slice_seconds)
     node = Node(settings, partial(_load_and_settle, load))
     uvloop.run(node.run())
@@ -75,8 +74,7 @@ def serve(
 
 def _load_and_settle(load: Load, settings: NodeSettings, metrics: NodeMetrics) -> Service:
     service = load(settings, metrics)
-    if service.item_seconds is not None:
-        weigh(service.item_seconds)
+    yield_cores(service.item_seconds)
     settle()
     return service
 

@@ -59,30 +59,34 @@ def _set_slice(thread: int, niceness: int, nanoseconds: int) -> bool:
     return bool(ctypes.CDLL(None).syscall(call, thread, attributes, 0) == 0)
 
 
-def yield_cores() -> None:
+def yield_cores(item_seconds: float | None = None) -> None:
     """Let other programs, and the gateway, have more of a core; what is left is this process's.
 
     The gateway does little for each request, and refuses some at once: that must not wait for
-    models, which keep all cores busy under load.
+    models, which keep all cores busy under load. And the less of a core an item needs, the less the
+    process gets: a request needs all of its encoders and waits for the last one. With shares in
+    proportion to what their items cost they end together; with equal ones the slowest waits for the
+    others.
+
+    Holds for all threads and those that they start. Call it while no thread is being started, and
+    not before the process is loaded: until then those that work wait for it.
     """
-    with contextlib.suppress(OSError):  # A sandbox may forbid it.
-        os.nice(NICENESS)
-
-
-def weigh(item_seconds: float) -> None:
-    """Get less of the cores the less an item needs, on all threads and those that they start.
-
-    A request needs all of its encoders and waits for the last one. With shares in proportion to
-    what their items cost they end together; with equal ones the slowest waits for the others. Call
-    it while no thread is being started.
-    """
-    if sys.platform != "linux" or item_seconds <= 0:
-        return  # Elsewhere threads have no niceness of their own; and some clocks are coarse.
-    lighter = round(math.log(HEAVY / item_seconds, NICENESS_STEP))
+    if sys.platform != "linux":  # Elsewhere threads have no niceness of their own.
+        with contextlib.suppress(OSError):  # A sandbox may forbid it.
+            os.nice(NICENESS)
+        return
+    more = NICENESS + _lighter(item_seconds or 0.0)
     for thread in map(int, os.listdir("/proc/self/task")):
         with contextlib.suppress(OSError):  # It has just ended, or a sandbox forbids it.
-            niceness = os.getpriority(os.PRIO_PROCESS, thread) + max(0, lighter)
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + more
             os.setpriority(os.PRIO_PROCESS, thread, min(niceness, MOST_NICENESS))
+
+
+def _lighter(item_seconds: float) -> int:
+    """Steps of niceness for an item that takes less than HEAVY; none where no clock could tell."""
+    if item_seconds <= 0:
+        return 0
+    return max(0, round(math.log(HEAVY / item_seconds, NICENESS_STEP)))
 
 
 def settle() -> None:

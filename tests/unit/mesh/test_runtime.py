@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has
 
 ASK = """
 import os, sys, threading
-from mesh.runtime import share_cores, weigh, yield_cores
+from mesh.runtime import share_cores, yield_cores
 
 def tell():
     with open("/proc/thread-self/sched") as file:
@@ -23,9 +23,8 @@ def tell():
 asked, told = threading.Event(), threading.Event()
 earlier = threading.Thread(target=lambda: (asked.wait(), tell(), told.set()))
 earlier.start()
-yield_cores()
 share_cores(float(sys.argv[1]))
-weigh(float(sys.argv[2]))
+yield_cores(float(sys.argv[2]))
 asked.set()
 told.wait()
 tell()
