@@ -59,9 +59,7 @@ def shared_out(costs: Mapping[str, float], cores: Sequence[Core]) -> dict[str, C
 
 
 def move(pid: int, core: Core) -> None:
-    """Let a process run on one core's processors, and whatever threads it starts; but not those
-    that roam.
-    """
+    """Let all threads of a process but those that roam, and what they start, run on one core."""
     moved: set[int] = set()
     with suppress(OSError):  # It has just ended, or a sandbox forbids it.
         # One that was still free may have started another meanwhile.

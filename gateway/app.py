@@ -81,7 +81,7 @@ class _Json(DefaultJSONProvider):
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         whole = self._written(self._prepare_response_obj(args, kwargs), orjson.OPT_APPEND_NEWLINE)
-        answer: Response = self._app.response_class(whole, mimetype=self.mimetype)  # type: ignore
+        answer: Response = self._app.response_class(whole, mimetype=self.mimetype)  # type: ignore[assignment, arg-type]
         return answer
 
     def _written(self, obj: Any, options: int = 0) -> bytes:

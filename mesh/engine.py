@@ -105,7 +105,7 @@ def is_on_one_thread(settings: NodeSettings) -> bool:
 
 
 def prepare(settings: NodeSettings) -> None:
-    """Make torch, where this process has it, keep to MESH_THREADS; preprocessing uses it as well.
+    """Make torch, where this process has it, keep to MESH_THREADS.
 
     Raises DeviceMissing where one of MESH_DEVICES can't be used.
     """

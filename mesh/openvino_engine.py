@@ -110,7 +110,7 @@ def _compile(model: Any, precision: str, shape: Shape) -> Any:
     """For one batch at a time, which is computed on its caller's thread, wherever that may run.
 
     A model of several streams computes on threads of its own, which know no home core. A second
-    model takes some 10 MB beside it in all three encoders.
+    model takes the three encoders together some 20 MB.
     """
     settings = {
         "PERFORMANCE_HINT": "LATENCY",

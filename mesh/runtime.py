@@ -13,7 +13,7 @@ from typing import Final
 # New objects that survive before Python looks for cycles among them, instead of its 700, most of
 # which are still in use. Ours make few.
 COLLECT_AFTER: Final = 20_000
-# What `nice` adds for a node at first, and the most that there is.
+# How much nicer a ready node is, at least, and the most that there is.
 NICENESS: Final = 5
 MOST_NICENESS: Final = 19
 # By how much less each step of it weighs (sched(7)).

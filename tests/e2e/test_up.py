@@ -86,6 +86,12 @@ def test_encoders_that_compute_on_one_thread_are_at_home(up: Up) -> None:
         assert set.intersection(*encoders) == set()
 
 
+def homes(process: psutil.Process) -> list[int]:
+    """The processors on which its first thread may run; all, where the system has no such limit."""
+    found: list[int] = process.cpu_affinity() if hasattr(process, "cpu_affinity") else []
+    return found
+
+
 def test_its_port_is_refused_to_another(up: Up) -> None:
     """The second one ends at once, and names the port."""
     port = up.url.rpartition(":")[2]
@@ -104,6 +110,8 @@ def test_it_serves_while_a_killed_encoder_comes_back(up: Up) -> None:
     assert predict(up, *words)["modalities"]["text"]["status"] in ("failed", "computed")
     up.until("text-encoder is ready again")
     within(10, lambda: not predict(up, *words)["degraded"], lambda: "it stays degraded")
+    back, other = (psutil.Process(up.pid(name)) for name in ("text-encoder", "vision-encoder"))
+    within(5, lambda: len(homes(back)) == len(homes(other)), lambda: "it did not get a home again")
 
 
 def test_ctrl_c_stops_all_of_it(up: Up) -> None:
