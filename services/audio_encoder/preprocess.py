@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mesh.errors import InvalidInput
-from services.audio_encoder.decode import Decoder
-from services.audio_encoder.resample import Samples, resample
+from services.audio_encoder.decode import Decoder, Samples
+from services.audio_encoder.resample import resample
 from services.audio_encoder.spectrogram import (
     FRAMES_PER_SECOND,
     SAMPLE_RATE,

@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import sparse
+
+from services.audio_encoder.decode import Samples
 
 # On each side of a sample the filter has so many zeros, and it ends at so much of the lower Nyquist
 # frequency. Both are torchaudio's defaults.
@@ -22,8 +23,6 @@ ROLLOFF: Final = 0.99
 STEP: Final = 512
 # The rates whose filters are kept: more than are in use.
 KEPT_RATES: Final = 16
-
-Samples = npt.NDArray[np.float32]
 
 
 def resample(waveform: Samples, ratio: Fraction) -> Samples:

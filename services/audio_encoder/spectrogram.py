@@ -7,6 +7,8 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, sparse
 
+from services.audio_encoder.decode import Samples
+
 SAMPLE_RATE: Final = 16_000
 N_FFT: Final = 400  # 25 ms
 HOP: Final = 160  # 10 ms
@@ -25,7 +27,6 @@ LOG_STEP: Final = np.log(6.4) / 27
 # Windows that are transformed at a time: with more of them the processor's caches are too small.
 TOGETHER: Final = 256
 
-Samples = npt.NDArray[np.float32]
 Spectrogram = npt.NDArray[np.float32]
 
 
