@@ -10,30 +10,29 @@ delay, and a busy one makes larger batches by itself. Where preprocessing and th
 cores, a worker that began with the first item would only delay the others: there a batch waits a
 little for those that are being preprocessed, as long as it can grow. And while a batch runs there,
 another one waits for an idle core or until it is full: begun before, both would only get half of
-one. All state lives on the event loop. A worker is a plain function, and runs on a thread of its
-own: the model must not block the loop.
+one; and workers beyond the first stay away until they are needed (mesh.spares). All state lives on
+the event loop. A worker is a plain function, and runs on a thread of its own: the model must not
+block the loop.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Final, Generic
+from itertools import count
+from typing import Generic
 
 import structlog
 
-from mesh.cores import ALONE, Sharing, roam
+from mesh.cores import ALONE, LOOK_AGAIN, Sharing, roam
 from mesh.errors import MeshError, Unavailable
 from mesh.grouping import BatchLimits, choose
 from mesh.places import Caller, I, Observer, Place, Places, R
+from mesh.spares import Spares
+from mesh.threads import Thread
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-# Seconds until a batch that found no core looks for one again: no system tells when one is idle.
-LOOK_AGAIN: Final = 0.01
 
 Worker = Callable[[Sequence[I]], Sequence[R]]
 
@@ -60,7 +59,8 @@ class Batcher(Generic[I, R]):
         self._next = asyncio.Lock()
         self._closing = False
         self._changed = asyncio.Event()
-        self._places: Places[I, R] = Places(observer, self._changed.set)
+        self._spares = Spares(sharing.crowded, self._holds_up)
+        self._places: Places[I, R] = Places(observer, self._tell)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -69,8 +69,10 @@ class Batcher(Generic[I, R]):
         All threads are there when this returns. The first is at home where the process is; the
         others have idle cores to look for.
         """
-        threads = [_thread(roams=place > 0) for place in range(len(self._workers))]
-        works = map(self._work, self._workers, threads)
+        threads = [Thread("engine") for _ in self._workers]
+        for thread in threads[1:]:
+            roam(thread.native_id)
+        works = map(self._work, self._workers, threads, count())
         self._tasks = [asyncio.create_task(work) for work in works]
 
     async def close(self, grace: float) -> None:
@@ -80,6 +82,7 @@ class Batcher(Generic[I, R]):
         """
         self._closing = True
         self._changed.set()
+        self._spares.close()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=grace)
             for task in late:
@@ -116,9 +119,21 @@ class Batcher(Generic[I, R]):
         for _ in range(items):
             self._observer.dropped(reason)
 
-    async def _work(self, worker: Worker[I, R], thread: ThreadPoolExecutor) -> None:
+    def _tell(self) -> None:
+        """An item has come, or a place is free."""
+        self._changed.set()
+        self._spares.look()
+
+    def _holds_up(self) -> bool:
+        return self._running > 0 and bool(self._places.unexpired())
+
+    async def _work(self, worker: Worker[I, R], thread: Thread, index: int) -> None:
         """The life of one worker: batch after batch until the Batcher closes."""
         try:
+            if index > 0 and self._sharing.spare:
+                if not await self._spares.needed():
+                    return
+                log.info("spare_worker_begins", worker=index)
             while batch := await self._next_batch():
                 self._running += 1
                 try:
@@ -126,7 +141,7 @@ class Batcher(Generic[I, R]):
                 finally:
                     self._running -= 1
         finally:
-            thread.shutdown(wait=False)
+            thread.close()
 
     async def _next_batch(self) -> list[Place[I, R]]:
         """Wait for items; an empty batch once the Batcher closes and nobody holds a place."""
@@ -157,9 +172,7 @@ class Batcher(Generic[I, R]):
         until = min(oldest.since, *(p.caller.deadline - 2 * patience for p in waiting))
         return max(0.0, until + patience - time.monotonic())
 
-    async def _run(
-        self, batch: list[Place[I, R]], worker: Worker[I, R], thread: ThreadPoolExecutor
-    ) -> None:
+    async def _run(self, batch: list[Place[I, R]], worker: Worker[I, R], thread: Thread) -> None:
         """Run a batch; where it fails, its items one by one, so that only the broken ones fail."""
         run = partial(self._run_once, worker, thread)
         try:
@@ -178,12 +191,12 @@ class Batcher(Generic[I, R]):
                 self._places.settle(place, stopped)
 
     async def _run_once(
-        self, worker: Worker[I, R], thread: ThreadPoolExecutor, batch: list[Place[I, R]]
+        self, worker: Worker[I, R], thread: Thread, batch: list[Place[I, R]]
     ) -> BaseException | None:
         """Answer a batch's callers, or give the error that all of them failed with."""
         started = time.monotonic()
-        loop, items = asyncio.get_running_loop(), [p.item for p in batch if p.item is not None]
-        results = await loop.run_in_executor(thread, _results_or_error, worker, items)
+        items = [place.item for place in batch if place.item is not None]
+        results = await thread.run(_results_or_error, worker, items)
         self._observer.ran(len(batch), time.monotonic() - started)
         if isinstance(results, BaseException):
             return results
@@ -196,13 +209,6 @@ class Batcher(Generic[I, R]):
         if place.caller.deadline <= time.monotonic():
             self._places.expire(place)
         return not place.outcome.done()
-
-
-def _thread(*, roams: bool) -> ThreadPoolExecutor:
-    """One that runs already."""
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-    thread.submit(roam if roams else int).result()
-    return thread
 
 
 def _results_or_error(worker: Worker[I, R], items: Sequence[I]) -> Sequence[R] | BaseException:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Final
 
 # Seconds that a batch waits for items that are being preprocessed: about what a few of them need.
 PATIENCE: Final = 0.02
+# Seconds until who found no idle core looks for one again: no system tells when there is one.
+LOOK_AGAIN: Final = 0.01
 LOAD: Final = "/proc/loadavg"
 # The name, as the system shows it, of threads that take whichever core is idle.
 ROAMING: Final = "roaming"
@@ -21,10 +22,12 @@ class Sharing:
 
     `patience`: seconds for which a batch waits at most for items that hold a place already.
     `crowded`: whether a batch beside those that run would have to wait for a core. Never raises.
+    `spare`: whether workers beyond the first stay away until cores are idle time and again.
     """
 
     patience: float
     crowded: Callable[[], bool]
+    spare: bool = False
 
 
 # A device that is nobody else's.
@@ -33,13 +36,13 @@ ALONE: Final = Sharing(0.0, lambda: False)
 
 def on_cpu() -> Sharing:
     """That of a model on this machine's CPU."""
-    return Sharing(PATIENCE, _Cores().crowded)
+    return Sharing(PATIENCE, _Cores().crowded, spare=True)
 
 
-def roam() -> None:
-    """Mark this thread as one that has no home: `sensemesh up` leaves it on all cores."""
+def roam(thread: int) -> None:
+    """Mark a thread, by its native id, as one without a home: `sensemesh up` leaves it on all."""
     with contextlib.suppress(OSError):  # Other systems have no such file, and no homes.
-        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(ROAMING)
+        Path(f"/proc/self/task/{thread}/comm").write_text(ROAMING)
 
 
 class _Cores:

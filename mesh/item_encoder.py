@@ -99,7 +99,7 @@ class ItemEncoder:
             loop = asyncio.get_running_loop()
             # One job for many: to hand one over to a thread takes longer than a text does there.
             jobs = [
-                asyncio.ensure_future(self._threads.run(self._preprocess, part, loop))
+                self._threads.run(self._preprocess, part, loop)
                 for part in _split(taken, self._parts)
             ]
             try:

@@ -5,9 +5,7 @@ What a node's `__main__` names is only which folder and which class.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 from typing import Any
 
 import structlog
@@ -102,21 +100,12 @@ def _anew(settings: NodeSettings, load: Callable[[Kind], Encoders]) -> tuple[Cho
 
 
 def _warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
-    """Compute a full batch on each worker at once.
+    """Compute a full batch, for which memory is needed that is there from now on.
 
-    Each needs memory of its own for that, and has it from now on: none grows, or is slow, when many
-    requests first come.
+    So the node does not grow, and is not slow, when many requests first come.
     """
     limits = BatchLimits(settings.max_batch, settings.max_batch_cost or encoder.max_batch_size)
-    full, ready = [item] * limits.fit(item.size), Barrier(settings.workers)
-
-    def compute() -> None:
-        ready.wait()
-        encoder.forward(full)
-
-    with ThreadPoolExecutor(settings.workers) as threads:
-        for done in [threads.submit(compute) for _ in range(settings.workers)]:
-            done.result()
+    encoder.forward([item] * limits.fit(item.size))
 
 
 def _clock(settings: NodeSettings) -> Clock:

@@ -1,31 +1,26 @@
-"""The openvino engine: a network converted once, kept on disk, and compiled at each start.
+"""The openvino engine: a network that is kept as OpenVINO's model, compiled at each start.
 
-Converting takes seconds and needs torch; compiling what is kept takes tenths of one, and its
-weights are mapped from the file, so that processes on one machine share them.
+That takes tenths of a second and no torch (mesh.openvino_model).
 """
 
-import hashlib
-import os
-import sys
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from queue import LifoQueue
-from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from functools import partial
+from queue import Empty, LifoQueue
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
 
 from mesh.artifact import Artifact
 from mesh.engine import Array, Engine, EngineUnsuitable, Inputs, MakeNetwork
-from mesh.engine_cache import EngineCache, Key
+from mesh.engine_cache import EngineCache
+from mesh.mapped import unload
+from mesh.openvino_model import Source, core, kept, last_line, quantized
 
 log = structlog.stdlib.get_logger(__name__)
-
-MODEL: Final = "model.xml"
 
 
 class Shape(NamedTuple):
@@ -52,20 +47,50 @@ def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engi
     dtype.
     """
     precision = _precision(setup.dtype)
-    model = _quantized(setup.artifact) if setup.dtype == "int8" else _kept(make, example, setup)
-    idle: LifoQueue[Any] = LifoQueue()  # The last one's memory is the warmest.
-    for _ in range(setup.shape.workers):
-        idle.put(_compile(model, precision, setup.shape).create_infer_request())
+    if setup.dtype == "int8":
+        source = quantized(setup.artifact)
+    else:
+        source = kept(make, example, setup.artifact, setup.cache)
+    compiled = _Compiled(partial(_compile, source, precision, setup.shape), setup.shape.workers)
 
     def run(inputs: Inputs) -> Array:
         arrays = {name: np.asarray(value) for name, value in inputs.items()}
-        request = idle.get()
-        try:
+        with compiled.request() as request:
             return _infer(request, arrays)
-        finally:
-            idle.put(request)
 
     return Engine(run, run(example).shape[1])
+
+
+class _Compiled:
+    """A model for each batch that is computed at a time, compiled when there first is one more."""
+
+    def __init__(self, compile_one: Callable[[], Any], most: int) -> None:
+        self._compile = compile_one
+        self._idle: LifoQueue[Any] = LifoQueue()  # The last one's memory is the warmest.
+        self._lock = Lock()
+        self._left = most - 1
+        self._idle.put(compile_one().create_infer_request())
+
+    @contextmanager
+    def request(self) -> Iterator[Any]:
+        """What computes, and nobody else uses meanwhile."""
+        request = self._take()
+        try:
+            yield request
+        finally:
+            self._idle.put(request)
+
+    def _take(self) -> Any:
+        with suppress(Empty):
+            return self._idle.get_nowait()
+        with self._lock:
+            self._left, may_grow = max(0, self._left - 1), self._left > 0
+        if may_grow:
+            try:
+                return self._compile().create_infer_request()
+            except EngineUnsuitable as error:  # Those that there are go on.
+                log.warning("no_further_model", reason=str(error))
+        return self._idle.get()
 
 
 def _infer(request: Any, arrays: Mapping[str, Any]) -> Array:
@@ -73,23 +98,9 @@ def _infer(request: Any, arrays: Mapping[str, Any]) -> Array:
         output: Array = request.infer(arrays, share_inputs=True)[0]
     except RuntimeError as error:
         # Callers are shown the error's own text, where openvino's details are no use.
-        log.error("inference_failed", reason=_last(error))
+        log.error("inference_failed", reason=last_line(error))
         raise EngineUnsuitable("openvino can't run the network") from error
     return output
-
-
-def openvino() -> Any:
-    """The library. It must not tell its makers of every start, which its companion would do."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "not installed"
-    import openvino
-
-    return openvino
-
-
-@cache
-def core() -> Any:
-    """The runtime, one for the process."""
-    return openvino().Core()
 
 
 def has_bfloat16() -> bool:
@@ -106,11 +117,10 @@ def _precision(dtype: str) -> str:
     return "f32" if dtype == "float32" or not has_bfloat16() else "bf16"
 
 
-def _compile(model: Any, precision: str, shape: Shape) -> Any:
+def _compile(source: Source, precision: str, shape: Shape) -> Any:
     """For one batch at a time, which is computed on its caller's thread, wherever that may run.
 
-    A model of several streams computes on threads of its own, which know no home core. A second
-    model takes the three encoders together some 20 MB.
+    A model of several streams computes on threads of its own, which know no home core.
     """
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -123,104 +133,9 @@ def _compile(model: Any, precision: str, shape: Shape) -> Any:
     if shape.workers > 1:  # Else it keeps to one thread a core, and workers share those.
         settings["ENABLE_HYPER_THREADING"] = True
     try:
-        return core().compile_model(model, "CPU", settings)
+        compiled = core().compile_model(source.model, "CPU", settings)
     except RuntimeError as error:
-        raise EngineUnsuitable(f"openvino can't compile the network: {_last(error)}") from error
-
-
-def quantized_file(artifact: Path) -> Path:
-    """Where the int8 form of an encoder's artifact lies: models/NAME/int8/text.xml."""
-    return artifact.parent / "int8" / f"{artifact.name}.xml"
-
-
-def _quantized(artifact: Artifact) -> Any:
-    file = quantized_file(artifact.path)
-    if not file.exists():
-        raise EngineUnsuitable(f"MESH_DTYPE: there is no {file}; `training.quantize` makes it")
-    try:
-        model = core().read_model(file)
-        made_of = model.get_rt_info("artifact").astype(str)
-    except RuntimeError as error:
-        raise EngineUnsuitable(f"openvino can't read {file}: {_last(error)}") from error
-    if made_of != artifact.version:
-        raise EngineUnsuitable(f"{file} was made of {made_of}, not of {artifact.version}")
-    return model
-
-
-def _kept(make: MakeNetwork, example: Inputs, setup: Setup) -> Any:
-    """The converted network, from the cache or else put there."""
-    key = _key(make, setup.artifact)
-    if model := _read(setup.cache.read(key)):
-        return model
-    model = convert(make(), example)
-    # Read even now: its weights are mapped then, and each start computes the same to the last bit.
-    return _read(setup.cache.write(key, lambda part: save(model, part / MODEL))) or model
-
-
-def _read(entry: Path | None) -> Any:
-    """An entry's model; None without one, or where another process has just removed it."""
-    try:
-        return entry and core().read_model(entry / MODEL)
-    except (OSError, RuntimeError, ValueError) as error:
-        log.warning("engine_cache_not_read", folder=str(entry), reason=_last(error))
-        return None
-
-
-def _key(make: MakeNetwork, artifact: Artifact) -> Key:
-    """All that a converted network depends on: weights, the network's code, and the library."""
-    return {
-        "version": artifact.version,
-        "code": sources_hash(make.__module__),
-        "openvino": openvino().__version__,
-    }
-
-
-def sources_hash(module: str) -> str:
-    """SHA-256 over the source files of the package that a module is in."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(str(sys.modules[module].__file__)).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def save(model: Any, file: Path) -> None:
-    """Write a model's .xml, and its weights beside it as they are.
-
-    Older files are replaced and never written into: a node may have their weights mapped.
-    """
-    with TemporaryDirectory(dir=file.parent, suffix=".part") as folder:
-        part = Path(folder, file.name)
-        openvino().save_model(model, part, compress_to_fp16=False)
-        for suffix in (".bin", ".xml"):
-            os.replace(part.with_suffix(suffix), file.with_suffix(suffix))
-
-
-def convert(network: Any, example: Inputs) -> Any:
-    """A torch network as OpenVINO's model; EngineUnsuitable where there is no way."""
-    from torch.nn import RNNBase
-
-    if any(isinstance(layer, RNNBase) for layer in network.modules()):
-        # An LSTM would convert, and read the padding as if it were tokens.
-        raise EngineUnsuitable("openvino has no packed sequences, which recurrent layers need here")
-    network.eval().requires_grad_(False)
-    try:
-        return _trace(network, example)
-    except Exception as error:
-        name = type(network).__name__
-        raise EngineUnsuitable(f"openvino can't convert {name}: {_last(error)}") from error
-
-
-def _trace(network: Any, example: Mapping[str, Any]) -> Any:
-    import torch
-
-    inputs = {name: torch.as_tensor(value) for name, value in example.items()}
-    with warnings.catch_warnings():
-        # Of code that might be another for other inputs; golden examples of other lengths tell.
-        warnings.simplefilter("ignore")
-        return openvino().convert_model(network, example_input=inputs)
-
-
-def _last(error: Exception) -> str:
-    """The line of openvino's long messages that says what it is about."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+        raise EngineUnsuitable(f"openvino can't compile the network: {last_line(error)}") from error
+    if source.file:  # What the model needs of its weights it now has in a form of its own.
+        unload(source.file.with_suffix(".bin"))
+    return compiled

@@ -24,7 +24,7 @@ from mesh.calibration import seconds_per_item
 from mesh.embedding import Modality
 from mesh.encoding import Encoder
 from mesh.engine import Engine, EngineUnsuitable, Inputs, Kind, MakeNetwork, builders
-from mesh.openvino_engine import convert, openvino, quantized_file, save
+from mesh.openvino_model import convert, openvino, quantized_file, save
 from mesh.settings import InputLimits, NodeSettings, load
 from training.embed import ENCODERS, embed
 from training.errors import TrainingError

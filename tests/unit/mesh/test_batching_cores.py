@@ -1,5 +1,8 @@
 """The Batcher where workers share the cores with all else."""
 
+import asyncio
+from dataclasses import replace
+
 from mesh.cores import Sharing
 from mesh.errors import InvalidInput
 from tests.fake_models import PATIENCE
@@ -77,6 +80,11 @@ class Crowd:
         """What the Batcher is told of it."""
         return Sharing(0.0, lambda: self.there)
 
+    @property
+    def spare(self) -> Sharing:
+        """The same where further workers must be needed."""
+        return replace(self.sharing, spare=True)
+
 
 class TestCrowds:
     """Where there are more workers than idle cores."""
@@ -124,6 +132,41 @@ class TestCrowds:
         crowded.batcher.start()
         assert await crowded.submit(1) == 2
         await close(crowded)
+
+
+class TestSpares:
+    """Where a further worker costs memory."""
+
+    async def test_one_worker_does_all_while_others_take_the_cores(self) -> None:
+        """A spare one takes no batch, not even a full one, nor the next one in turn."""
+        crowded = bench(workers=2, max_items=2, sharing=Crowd().spare)
+        crowded.batcher.start()
+        first = await crowded.occupy()
+        tasks = await crowded.queue(1, 2)
+        crowded.worker.gate.open()
+        assert await outcomes([first, *tasks]) == [1, 2, 4]
+        assert await crowded.submit(3) == 6
+        assert crowded.workers[1].batches == []
+        await close(crowded)
+
+    async def test_a_spare_worker_comes_once_cores_stay_idle(self) -> None:
+        """From then on it is one of them."""
+        crowd = Crowd()
+        crowded = bench(workers=2, sharing=crowd.spare)
+        crowded.batcher.start()
+        first = await crowded.occupy()
+        crowded.workers[1].gate.open()
+        tasks = await crowded.queue(1, 2)
+        crowd.there = False
+        assert await outcomes(tasks) == [2, 4]
+        assert not first.done()
+        await close(crowded)
+
+    async def test_a_batcher_closes_though_no_spare_worker_was_needed(self) -> None:
+        """At once."""
+        crowded = bench(workers=3, sharing=Crowd().spare)
+        crowded.batcher.start()
+        await asyncio.wait_for(close(crowded), PATIENCE / 2)
 
 
 def batches(made: Bench) -> list[list[float]]:

@@ -2,39 +2,20 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from mesh import openvino_engine as module
-from mesh.artifact import Artifact
-from mesh.engine import Engine, EngineUnsuitable
+from mesh import openvino_engine as engine_module
+from mesh import openvino_model as model_module
+from mesh.engine import EngineUnsuitable
 from mesh.engine_cache import EngineCache, Key
-from mesh.openvino_engine import Setup, Shape, openvino_engine
-from tests import fake_artifacts
-
-ONE = Shape(workers=1, threads=1)
-INPUTS = {"x": torch.linspace(-1, 1, 24).reshape(1, 3, 8), "lengths": torch.tensor([3])}
-
-
-class Pooled(torch.nn.Module):
-    """A linear layer and the mean over each item's own steps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(8, 4)
-        self.dropout = torch.nn.Dropout(0.9)
-
-    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(items, steps, 8) and each one's steps -> (items, 4)."""
-        is_real = (torch.arange(x.shape[1]) < lengths[:, None])[:, :, None].float()
-        hidden: torch.Tensor = self.dropout(self.linear(x)) * is_real
-        return hidden.sum(1) / is_real.sum(1)
+from mesh.openvino_engine import Setup, openvino_engine
+from mesh.openvino_model import convert, quantized_file, save
+from tests.unit.mesh.networks import INPUTS, ONE, Pooled, engine, openvino_setup
 
 
 class Recurrent(Pooled):
@@ -56,8 +37,7 @@ class Odd(Pooled):
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
     """One thread of float32, with a cache."""
-    artifact = Artifact.open(fake_artifacts.write_encoder(tmp_path / "model" / "text"))
-    return Setup("float32", ONE, artifact, EngineCache(tmp_path / "cache"))
+    return openvino_setup(tmp_path)
 
 
 @pytest.fixture
@@ -65,11 +45,6 @@ def network() -> Pooled:
     """A network with random weights."""
     torch.manual_seed(0)
     return Pooled()
-
-
-def engine(network: torch.nn.Module, setup: Setup) -> Engine:
-    """The network at work."""
-    return openvino_engine(lambda: network, INPUTS, setup=setup)
 
 
 def never() -> torch.nn.Module:
@@ -111,7 +86,7 @@ def test_other_code_converts_anew(
 ) -> None:
     """The same weights may mean something else in it."""
     engine(network, setup)
-    monkeypatch.setattr(module, "sources_hash", lambda name: "other")
+    monkeypatch.setattr(model_module, "sources_hash", lambda name: "other")
     with pytest.raises(AssertionError, match="the network was made"):
         openvino_engine(never, INPUTS, setup=setup)
 
@@ -145,7 +120,7 @@ def test_without_a_cache_it_works_from_memory(network: Pooled, setup: Setup) -> 
     assert engine(network, bare)(INPUTS).shape == (1, 4)
 
 
-@pytest.mark.skipif(not module.has_bfloat16(), reason="this CPU has no bfloat16")
+@pytest.mark.skipif(not engine_module.has_bfloat16(), reason="this CPU has no bfloat16")
 def test_bfloat16_is_near_but_not_the_same(network: Pooled, setup: Setup) -> None:
     """And still comes out as float32."""
     half = Setup("bfloat16", ONE, setup.artifact, setup.cache)
@@ -159,7 +134,7 @@ def test_a_cpu_without_bfloat16_is_an_error(
     network: Pooled, setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That names the setting."""
-    monkeypatch.setattr(module, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(engine_module, "has_bfloat16", lambda: False)
     with pytest.raises(EngineUnsuitable, match="MESH_DTYPE: this CPU has no bfloat16"):
         engine(network, Setup("bfloat16", ONE, setup.artifact, setup.cache))
 
@@ -191,12 +166,12 @@ def test_int8_needs_its_own_file(network: Pooled, setup: Setup) -> None:
 
 def test_int8_of_another_artifact_is_refused(network: Pooled, setup: Setup) -> None:
     """Its numbers are not this one's."""
-    model = module.convert(network, INPUTS)
-    file = module.quantized_file(setup.artifact.path)
+    model = convert(network, INPUTS)
+    file = quantized_file(setup.artifact.path)
     file.parent.mkdir()
     for version, holds in (("sha256:other", False), (setup.artifact.version, True)):
         model.set_rt_info(version, "artifact")
-        module.save(model, file)
+        save(model, file)
         quantized = Setup("int8", ONE, setup.artifact, setup.cache)
         if holds:
             assert openvino_engine(never, INPUTS, setup=quantized).dim == 4
@@ -208,10 +183,10 @@ def test_int8_of_another_artifact_is_refused(network: Pooled, setup: Setup) -> N
 def test_saving_leaves_the_older_files_to_whoever_has_them_open(tmp_path: Path) -> None:
     """A node that has weights mapped goes on with them; and nothing else is left in the folder."""
     file = tmp_path / "text.xml"
-    module.save(module.convert(Pooled(), INPUTS), file)
+    save(convert(Pooled(), INPUTS), file)
     with file.with_suffix(".bin").open("rb") as weights:
         before = weights.read()
-        module.save(module.convert(Pooled(), INPUTS), file)
+        save(convert(Pooled(), INPUTS), file)
         weights.seek(0)
         assert weights.read() == before
     assert file.with_suffix(".bin").read_bytes() != before
@@ -220,7 +195,7 @@ def test_saving_leaves_the_older_files_to_whoever_has_them_open(tmp_path: Path) 
 
 def test_an_int8_file_that_can_not_be_read_is_named(setup: Setup) -> None:
     """Another engine may do."""
-    file = module.quantized_file(setup.artifact.path)
+    file = quantized_file(setup.artifact.path)
     file.parent.mkdir()
     file.write_text("no model")
     with pytest.raises(EngineUnsuitable, match=r"openvino can't read .*text\.xml"):
@@ -237,32 +212,8 @@ def test_what_openvino_can_not_run_is_the_engines_fault(network: Pooled, setup: 
 def test_openvino_does_not_tell_its_makers_of_its_use() -> None:
     """Its telemetry is not even imported."""
     program = (
-        "import sys; from mesh.openvino_engine import core; core();"
+        "import sys; from mesh.openvino_model import core; core();"
         "print(sys.modules['openvino_telemetry'], 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "None False"
-
-
-def test_workers_compute_at_the_same_time_and_each_its_own(network: Pooled, setup: Setup) -> None:
-    """What one of them computes is none of the others'."""
-    shared = Setup("float32", Shape(workers=2, threads=1), setup.artifact, setup.cache)
-    compute = engine(network, shared)
-    inputs = [{**INPUTS, "x": torch.full((1, 3, 8), float(n))} for n in range(8)]
-    alone = [compute(each) for each in inputs]
-    with ThreadPoolExecutor(2) as threads:
-        together = list(threads.map(compute, inputs * 25))
-    for index, vectors in enumerate(together):
-        np.testing.assert_array_equal(vectors, alone[index % len(inputs)])
-
-
-def test_a_batch_is_computed_on_its_callers_thread(network: Pooled, setup: Setup) -> None:
-    """Where that may run, the model computes; also where there are several workers."""
-    shared = Setup("float32", Shape(workers=2, threads=1), setup.artifact, setup.cache)
-    compute = engine(network, shared)
-    large = {"x": torch.ones(64, 4000, 8), "lengths": torch.full((64,), 4000)}
-    compute(large)
-    all_threads, this_thread = time.process_time(), time.thread_time()
-    for _ in range(10):
-        compute(large)
-    assert time.thread_time() - this_thread > 0.9 * (time.process_time() - all_threads)

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -42,9 +43,9 @@ async def test_what_is_cancelled_while_it_waits_never_runs(threads: Threads) -> 
     """And leaves its thread to the next."""
     gate, ran = Gate(), []
     gate.shut()
-    first = asyncio.create_task(threads.run(gate.pass_through))
+    first = threads.run(gate.pass_through)
     await gate.arrival()
-    waiting = asyncio.create_task(threads.run(ran.append, "waiting"))
+    waiting = threads.run(ran.append, "waiting")
     await asyncio.sleep(0)
     waiting.cancel()
     gate.open()
@@ -59,14 +60,75 @@ async def test_what_is_cancelled_while_it_runs_keeps_its_thread_until_it_is_done
     """A thread can't be stopped, so the next one waits."""
     gate = Gate()
     gate.shut()
-    running = asyncio.create_task(threads.run(gate.pass_through))
+    running = threads.run(gate.pass_through)
     await gate.arrival()
     running.cancel()
-    following = asyncio.create_task(threads.run(str, 5))
+    following = threads.run(str, 5)
     await asyncio.sleep(0)
     assert not following.done()
     gate.open()
     assert await asyncio.wait_for(following, PATIENCE) == "5"
+
+
+class Payload:
+    """An input that is watched."""
+
+
+async def test_an_input_is_gone_as_soon_as_nobody_needs_it(threads: Threads) -> None:
+    """Be it that its caller leaves while it waits, or that it was an error."""
+    gate = Gate()
+    gate.shut()
+    first = threads.run(gate.pass_through)
+    await gate.arrival()
+    payload = Payload()
+    gone = weakref.ref(payload)
+    waiting = threads.run(id, payload)
+    waiting.cancel()
+    del payload, waiting
+    await asyncio.sleep(0)
+    assert gone() is None
+    gate.open()
+    await first
+
+    payload = Payload()
+    gone = weakref.ref(payload)
+    with pytest.raises(TypeError):
+        await threads.run(len, payload)
+    del payload
+    assert gone() is None
+
+
+async def test_closing_gives_up_what_waits(threads: Threads) -> None:
+    """And leaves what runs to finish."""
+    gate = Gate()
+    gate.shut()
+    running, waiting = threads.run(gate.pass_through), threads.run(str, 5)
+    await gate.arrival()
+    threads.close()
+    assert waiting.cancelled()
+    gate.open()
+    await asyncio.wait_for(running, PATIENCE)
+
+
+async def test_there_are_only_as_many_threads_as_are_needed() -> None:
+    """One that is free comes before a new one."""
+    threads = Threads(2, "of-two")
+    for _ in range(3):
+        await threads.run(str, 5)
+    assert _named("of-two") == 1
+    gate = Gate()
+    gate.shut()
+    held = [threads.run(gate.pass_through) for _ in range(3)]
+    for _ in range(2):
+        await gate.arrival()
+    assert _named("of-two") == 2
+    gate.open()
+    await asyncio.wait_for(asyncio.gather(*held), PATIENCE)
+    threads.close()
+
+
+def _named(name: str) -> int:
+    return [thread.name for thread in threading.enumerate()].count(name)
 
 
 def test_a_thread_that_outlives_its_loop_disturbs_nobody() -> None:
@@ -77,7 +139,7 @@ def test_a_thread_that_outlives_its_loop_disturbs_nobody() -> None:
 
     async def leave() -> None:
         threads.append(Threads(1, "test"))
-        running = asyncio.create_task(threads[0].run(gate.pass_through))
+        running = threads[0].run(gate.pass_through)
         await gate.arrival()
         running.cancel()
 

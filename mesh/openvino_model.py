@@ -1,0 +1,147 @@
+"""Networks as OpenVINO's models: converted once, kept on disk, read at each start.
+
+Converting takes seconds and needs torch. What is kept is read in no time, and its weights are
+mapped from the file, so that processes on one machine share them.
+"""
+
+import hashlib
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+from mesh.artifact import Artifact
+from mesh.engine import EngineUnsuitable, Inputs, MakeNetwork
+from mesh.engine_cache import EngineCache, Key
+
+log = structlog.stdlib.get_logger(__name__)
+
+MODEL: Final = "model.xml"
+
+
+class Source(NamedTuple):
+    """A model, and the .xml that it was read from, beside which are the weights that it maps."""
+
+    model: Any
+    file: Path | None = None
+
+
+def openvino() -> Any:
+    """The library. It must not tell its makers of every start, which its companion would do."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "not installed"
+    import openvino
+
+    return openvino
+
+
+@cache
+def core() -> Any:
+    """The runtime, one for the process."""
+    return openvino().Core()
+
+
+def quantized_file(artifact: Path) -> Path:
+    """Where the int8 form of an encoder's artifact lies: models/NAME/int8/text.xml."""
+    return artifact.parent / "int8" / f"{artifact.name}.xml"
+
+
+def quantized(artifact: Artifact) -> Source:
+    """The int8 form of an encoder; EngineUnsuitable where there is none of this very artifact."""
+    file = quantized_file(artifact.path)
+    if not file.exists():
+        raise EngineUnsuitable(f"MESH_DTYPE: there is no {file}; `training.quantize` makes it")
+    try:
+        model = core().read_model(file)
+        made_of = model.get_rt_info("artifact").astype(str)
+    except RuntimeError as error:
+        raise EngineUnsuitable(f"openvino can't read {file}: {last_line(error)}") from error
+    if made_of != artifact.version:
+        raise EngineUnsuitable(f"{file} was made of {made_of}, not of {artifact.version}")
+    return Source(model, file)
+
+
+def kept(make: MakeNetwork, example: Inputs, artifact: Artifact, cache: EngineCache) -> Source:
+    """The converted network, from the cache or else put there."""
+    key = _key(make, artifact)
+    if source := _read(cache.read(key)):
+        return source
+    model = convert(make(), example)
+    # Read even now: its weights are mapped then, and each start computes the same to the last bit.
+    return _read(cache.write(key, lambda part: save(model, part / MODEL))) or Source(model)
+
+
+def _read(entry: Path | None) -> Source | None:
+    """An entry's model; None without one, or where another process has just removed it."""
+    if entry is None:
+        return None
+    try:
+        return Source(core().read_model(entry / MODEL), entry / MODEL)
+    except (OSError, RuntimeError, ValueError) as error:
+        log.warning("engine_cache_not_read", folder=str(entry), reason=last_line(error))
+        return None
+
+
+def _key(make: MakeNetwork, artifact: Artifact) -> Key:
+    """All that a converted network depends on: weights, the network's code, and the library."""
+    return {
+        "version": artifact.version,
+        "code": sources_hash(make.__module__),
+        "openvino": openvino().__version__,
+    }
+
+
+def sources_hash(module: str) -> str:
+    """SHA-256 over the source files of the package that a module is in."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(str(sys.modules[module].__file__)).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def save(model: Any, file: Path) -> None:
+    """Write a model's .xml, and its weights beside it as they are.
+
+    Older files are replaced and never written into: a node may have their weights mapped.
+    """
+    with TemporaryDirectory(dir=file.parent, suffix=".part") as folder:
+        part = Path(folder, file.name)
+        openvino().save_model(model, part, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):
+            os.replace(part.with_suffix(suffix), file.with_suffix(suffix))
+
+
+def convert(network: Any, example: Inputs) -> Any:
+    """A torch network as OpenVINO's model; EngineUnsuitable where there is no way."""
+    from torch.nn import RNNBase
+
+    if any(isinstance(layer, RNNBase) for layer in network.modules()):
+        # An LSTM would convert, and read the padding as if it were tokens.
+        raise EngineUnsuitable("openvino has no packed sequences, which recurrent layers need here")
+    network.eval().requires_grad_(False)
+    try:
+        return _trace(network, example)
+    except Exception as error:
+        name = type(network).__name__
+        raise EngineUnsuitable(f"openvino can't convert {name}: {last_line(error)}") from error
+
+
+def _trace(network: Any, example: Mapping[str, Any]) -> Any:
+    import torch
+
+    inputs = {name: torch.as_tensor(value) for name, value in example.items()}
+    with warnings.catch_warnings():
+        # Of code that might be another for other inputs; golden examples of other lengths tell.
+        warnings.simplefilter("ignore")
+        return openvino().convert_model(network, example_input=inputs)
+
+
+def last_line(error: Exception) -> str:
+    """The line of openvino's long messages that says what it is about."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,35 @@
+"""Mapped files out of memory, and back."""
+
+import mmap
+import sys
+from pathlib import Path
+
+import pytest
+
+from mesh.mapped import unload
+
+SIZE = 4 * 1024**2
+
+
+def resident() -> int:
+    """Bytes of files that this process has in memory."""
+    found = Path("/proc/self/status").read_text().partition("RssFile:")[2]
+    return 1024 * int(found.split()[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells what is mapped")
+def test_what_is_unloaded_takes_no_memory_and_reads_as_before(tmp_path: Path) -> None:
+    """It comes back piece by piece."""
+    file = tmp_path / "a name.bin"
+    file.write_bytes(bytes(range(256)) * (SIZE // 256))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        assert mapped[:] == file.read_bytes()
+        before = resident()
+        unload(file)
+        assert resident() < before - 0.9 * SIZE
+        assert mapped[:] == file.read_bytes()
+
+
+def test_a_file_that_is_not_mapped_is_left_alone(tmp_path: Path) -> None:
+    """Nor need there be one."""
+    unload(tmp_path / "missing.bin")
