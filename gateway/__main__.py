@@ -20,7 +20,7 @@ from gateway.readers import Readers
 from gateway.server import Server
 from gateway.sharing import Share, Shared
 from gateway.wiring import open_mesh
-from mesh.runtime import SHORT_SLICE, share_cores
+from mesh.runtime import SHORT_SLICE, settle, share_cores
 from mesh.settings import GatewaySettings, load
 from mesh.telemetry import configure_logging
 
@@ -66,6 +66,7 @@ def main(opener: Opener = open_mesh) -> None:
     except OSError as error:
         structlog.stdlib.get_logger("gateway").error("cannot_listen", reason=str(error))
         sys.exit(1)
+    settle()  # What workers inherit stays shared as long as none of them writes to it.
     with _shared(settings.gateway_processes) as shared:
         Server(settings, listening, shared, partial(wired, opener)).run()
 

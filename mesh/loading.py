@@ -35,6 +35,7 @@ from mesh.golden import (
     golden_raws,
 )
 from mesh.grouping import BatchLimits
+from mesh.mapped import unload_files
 from mesh.settings import InputLimits, NodeSettings
 from mesh.telemetry import NodeMetrics
 
@@ -71,6 +72,7 @@ def load_encoder(
     settings = _settled(settings, choice)
     for encoder in encoders:
         _warm_up(encoder, encoder.preprocess(raw), settings)
+    unload_files()
     item = Usual(
         encoders[0].preprocess(raw).size,
         core_seconds(raw, encoders[0]) if is_on_cpu(settings) else None,

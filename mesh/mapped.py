@@ -1,26 +1,33 @@
-"""Files that are mapped into this process's memory."""
+"""Files that are mapped into this process's memory to be read, such as an engine's weights."""
 
 import ctypes
 import mmap
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+# How /proc/self/maps shows them; libraries are private ("r--p").
+READ_AND_SHARED: Final = "r--s"
 
 
-def unload(file: Path) -> None:
-    """Give back the memory of what is mapped of a file; what is used again is read again.
+def unload_files() -> None:
+    """Give back the memory of all such files; what is used of them again is read again.
 
-    Only for a file that is mapped to be read. Linux alone tells what is mapped; elsewhere, and for
-    a file that is not, nothing happens.
+    Of weights an engine makes a form of its own, and needs little of the file thereafter. Linux
+    alone tells what is mapped; elsewhere nothing happens.
     """
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)
-    for start, end in _mapped(file.resolve()):
+    for start, end in _mapped():
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
-def _mapped(file: Path) -> list[tuple[int, int]]:
-    """The addresses: lines such as "7f24c0000000-7f24c5000000 r--s 00000000 08:01 42   /a/file"."""
-    lines = (line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines())
-    ranges = [line[0].split("-") for line in lines if line[5:] == [str(file)]]
-    return [(int(start, 16), int(end, 16)) for start, end in ranges]
+def _mapped() -> Iterator[tuple[int, int]]:
+    """The addresses: of lines like "7f24c0000000-7f24c5000000 r--s 00000000 08:01 42 /a/file"."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, permissions, *_ = line.split(maxsplit=2)
+        if permissions == READ_AND_SHARED:
+            start, end = addresses.split("-")
+            yield int(start, 16), int(end, 16)

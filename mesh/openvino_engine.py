@@ -17,8 +17,8 @@ import structlog
 from mesh.artifact import Artifact
 from mesh.engine import Array, Engine, EngineUnsuitable, Inputs, MakeNetwork
 from mesh.engine_cache import EngineCache
-from mesh.mapped import unload
-from mesh.openvino_model import Source, core, kept, last_line, quantized
+from mesh.mapped import unload_files
+from mesh.openvino_model import core, kept, last_line, quantized
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,17 +48,19 @@ def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engi
     """
     precision = _precision(setup.dtype)
     if setup.dtype == "int8":
-        source = quantized(setup.artifact)
+        model = quantized(setup.artifact)
     else:
-        source = kept(make, example, setup.artifact, setup.cache)
-    compiled = _Compiled(partial(_compile, source, precision, setup.shape), setup.shape.workers)
+        model = kept(make, example, setup.artifact, setup.cache)
+    compiled = _Compiled(partial(_compile, model, precision, setup.shape), setup.shape.workers)
 
     def run(inputs: Inputs) -> Array:
         arrays = {name: np.asarray(value) for name, value in inputs.items()}
         with compiled.request() as request:
             return _infer(request, arrays)
 
-    return Engine(run, run(example).shape[1])
+    dim = run(example).shape[1]
+    unload_files()
+    return Engine(run, dim)
 
 
 class _Compiled:
@@ -74,23 +76,29 @@ class _Compiled:
     @contextmanager
     def request(self) -> Iterator[Any]:
         """What computes, and nobody else uses meanwhile."""
-        request = self._take()
+        request = self._idle_one() or self._another() or self._idle.get()
         try:
             yield request
         finally:
             self._idle.put(request)
 
-    def _take(self) -> Any:
+    def _idle_one(self) -> Any:
         with suppress(Empty):
             return self._idle.get_nowait()
+
+    def _another(self) -> Any:
+        """One more; None where there are all, or where it can't be had: those that are go on."""
         with self._lock:
             self._left, may_grow = max(0, self._left - 1), self._left > 0
         if may_grow:
             try:
-                return self._compile().create_infer_request()
-            except EngineUnsuitable as error:  # Those that there are go on.
+                request = self._compile().create_infer_request()
+            except EngineUnsuitable as error:
                 log.warning("no_further_model", reason=str(error))
-        return self._idle.get()
+            else:
+                unload_files()
+                return request
+        return None
 
 
 def _infer(request: Any, arrays: Mapping[str, Any]) -> Array:
@@ -117,7 +125,7 @@ def _precision(dtype: str) -> str:
     return "f32" if dtype == "float32" or not has_bfloat16() else "bf16"
 
 
-def _compile(source: Source, precision: str, shape: Shape) -> Any:
+def _compile(model: Any, precision: str, shape: Shape) -> Any:
     """For one batch at a time, which is computed on its caller's thread, wherever that may run.
 
     A model of several streams computes on threads of its own, which know no home core.
@@ -133,9 +141,6 @@ def _compile(source: Source, precision: str, shape: Shape) -> Any:
     if shape.workers > 1:  # Else it keeps to one thread a core, and workers share those.
         settings["ENABLE_HYPER_THREADING"] = True
     try:
-        compiled = core().compile_model(source.model, "CPU", settings)
+        return core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise EngineUnsuitable(f"openvino can't compile the network: {last_line(error)}") from error
-    if source.file:  # What the model needs of its weights it now has in a form of its own.
-        unload(source.file.with_suffix(".bin"))
-    return compiled

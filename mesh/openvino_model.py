@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 
@@ -23,13 +23,6 @@ from mesh.engine_cache import EngineCache, Key
 log = structlog.stdlib.get_logger(__name__)
 
 MODEL: Final = "model.xml"
-
-
-class Source(NamedTuple):
-    """A model, and the .xml that it was read from, beside which are the weights that it maps."""
-
-    model: Any
-    file: Path | None = None
 
 
 def openvino() -> Any:
@@ -51,7 +44,7 @@ def quantized_file(artifact: Path) -> Path:
     return artifact.parent / "int8" / f"{artifact.name}.xml"
 
 
-def quantized(artifact: Artifact) -> Source:
+def quantized(artifact: Artifact) -> Any:
     """The int8 form of an encoder; EngineUnsuitable where there is none of this very artifact."""
     file = quantized_file(artifact.path)
     if not file.exists():
@@ -63,25 +56,23 @@ def quantized(artifact: Artifact) -> Source:
         raise EngineUnsuitable(f"openvino can't read {file}: {last_line(error)}") from error
     if made_of != artifact.version:
         raise EngineUnsuitable(f"{file} was made of {made_of}, not of {artifact.version}")
-    return Source(model, file)
+    return model
 
 
-def kept(make: MakeNetwork, example: Inputs, artifact: Artifact, cache: EngineCache) -> Source:
+def kept(make: MakeNetwork, example: Inputs, artifact: Artifact, cache: EngineCache) -> Any:
     """The converted network, from the cache or else put there."""
     key = _key(make, artifact)
-    if source := _read(cache.read(key)):
-        return source
+    if model := _read(cache.read(key)):
+        return model
     model = convert(make(), example)
     # Read even now: its weights are mapped then, and each start computes the same to the last bit.
-    return _read(cache.write(key, lambda part: save(model, part / MODEL))) or Source(model)
+    return _read(cache.write(key, lambda part: save(model, part / MODEL))) or model
 
 
-def _read(entry: Path | None) -> Source | None:
+def _read(entry: Path | None) -> Any:
     """An entry's model; None without one, or where another process has just removed it."""
-    if entry is None:
-        return None
     try:
-        return Source(core().read_model(entry / MODEL), entry / MODEL)
+        return entry and core().read_model(entry / MODEL)
     except (OSError, RuntimeError, ValueError) as error:
         log.warning("engine_cache_not_read", folder=str(entry), reason=last_line(error))
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.mapped import unload
+from mesh.mapped import unload_files
 
 SIZE = 4 * 1024**2
 
@@ -25,11 +25,6 @@ def test_what_is_unloaded_takes_no_memory_and_reads_as_before(tmp_path: Path) ->
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         assert mapped[:] == file.read_bytes()
         before = resident()
-        unload(file)
+        unload_files()
         assert resident() < before - 0.9 * SIZE
         assert mapped[:] == file.read_bytes()
-
-
-def test_a_file_that_is_not_mapped_is_left_alone(tmp_path: Path) -> None:
-    """Nor need there be one."""
-    unload(tmp_path / "missing.bin")
