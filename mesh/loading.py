@@ -6,7 +6,7 @@ What a node's `__main__` names is only which folder and which class.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -44,32 +44,29 @@ log = structlog.stdlib.get_logger(__name__)
 LoadEncoder = Callable[[Artifact, EngineBuilder, InputLimits], Encoder[Any]]
 LoadClassifier = Callable[[Artifact, EngineBuilder], Classifier]
 Encoders = Sequence[Encoder[Any]]
+M = TypeVar("M")
 Choice = Mapping[str, Any]
 
 
 def load_encoder(
-    settings: NodeSettings, metrics: NodeMetrics, folder: str, load: LoadEncoder
+    settings: NodeSettings,
+    metrics: NodeMetrics,
+    folder: str,
+    load: LoadEncoder,
+    measure: Callable[[], None] | None = None,
 ) -> EncoderService:
     """An encoder on each of MESH_DEVICES, from `folder` of MESH_MODEL, warm and checked.
 
-    Raises ArtifactError whatever is wrong in an artifact, and DeviceMissing.
+    `measure` does elsewhere what `measure_encoder` does, where that was not done before. Raises
+    ArtifactError whatever is wrong in an artifact, and DeviceMissing.
     """
     prepare(settings)
     artifact = Artifact.open(Path(settings.model) / folder)
-
-    def encoders_of(kind: Kind) -> Encoders:
-        return _load_encoders(kind, settings, artifact, load)
-
-    known = known_choice(settings, artifact)
-    choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
-    raw = usual(golden_raws(encoders[0], artifact), encoders[0])
-    if not settings.max_batch_cost and "max_batch_cost" not in choice:
-        cost = best_batch_cost(raw, encoders[0], _clock(settings))
-        choice = {**choice, "max_batch_cost": cost}
-    if choice != known:
-        keep_choice(settings, artifact, choice)
-    log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
+    if measure and known_choice(settings, artifact) is None:
+        measure()
+    choice, encoders = _chosen(settings, artifact, load)
     settings = _settled(settings, choice)
+    raw = usual(golden_raws(encoders[0], artifact), encoders[0])
     for encoder in encoders:
         _warm_up(encoder, encoder.preprocess(raw), settings)
     unload_files()
@@ -81,9 +78,33 @@ def load_encoder(
     return EncoderService(encoders, settings, metrics, item)
 
 
-def _as_before(
-    known: Choice | None, load: Callable[[Kind], Encoders]
-) -> tuple[Choice, Encoders] | None:
+def measure_encoder(settings: NodeSettings, folder: str, load: LoadEncoder) -> None:
+    """Leave in the engine cache all that a start looks for there. Raises as `load_encoder`."""
+    prepare(settings)
+    _chosen(settings, Artifact.open(Path(settings.model) / folder), load)
+
+
+def _chosen(
+    settings: NodeSettings, artifact: Artifact, load: LoadEncoder
+) -> tuple[Choice, Encoders]:
+    """The best engine and batch, from the engine cache or else measured, and left there."""
+
+    def encoders_of(kind: Kind) -> Encoders:
+        return _load_encoders(kind, settings, artifact, load)
+
+    known = known_choice(settings, artifact)
+    choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
+    if not settings.max_batch_cost and "max_batch_cost" not in choice:
+        raw = usual(golden_raws(encoders[0], artifact), encoders[0])
+        cost = best_batch_cost(raw, encoders[0], _clock(settings))
+        choice = {**choice, "max_batch_cost": cost}
+    if choice != known:
+        keep_choice(settings, artifact, choice)
+    log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
+    return choice, encoders
+
+
+def _as_before(known: Choice | None, load: Callable[[Kind], M]) -> tuple[Choice, M] | None:
     """What an earlier start chose, if that still holds."""
     if known is None:
         return None
@@ -135,32 +156,62 @@ def _load_encoders(
 
 
 def load_fusion(
-    settings: NodeSettings, metrics: NodeMetrics, load: LoadClassifier
+    settings: NodeSettings,
+    metrics: NodeMetrics,
+    load: LoadClassifier,
+    measure: Callable[[], None] | None = None,
 ) -> FusionService:
     """A head for each of MESH_MODEL's folders, preferred first, warm and checked.
 
-    Raises ArtifactError whatever is wrong in an artifact, and DeviceMissing.
+    `measure` and errors as for `load_encoder`.
     """
+    settings = _for_heads(settings)
     prepare(settings)
-    settings = settings.model_copy(update={"workers": 1})  # Others would find nothing to do.
-    folders = [Path(model.strip()) / "fusion" for model in settings.model.split(",")]
-    loaded = [_load_head(Artifact.open(folder), settings, load) for folder in folders]
+    artifacts = [Artifact.open(folder) for folder in _heads(settings)]
+    if measure and None in [known_choice(settings, artifact) for artifact in artifacts]:
+        measure()
+    loaded = [_load_head(artifact, settings, load) for artifact in artifacts]
     engines = ", ".join(sorted({kind.engine for kind, _ in loaded}))
     dtypes = ", ".join(sorted({kind.dtype for kind, _ in loaded}))
     chosen = settings.model_copy(update={"engine": engines, "dtype": dtypes})
     return FusionService([replicas for _, replicas in loaded], chosen, metrics)
 
 
+def measure_fusion(settings: NodeSettings, load: LoadClassifier) -> None:
+    """Leave in the engine cache all that a start looks for there. Raises as `load_fusion`."""
+    settings = _for_heads(settings)
+    prepare(settings)
+    for folder in _heads(settings):
+        _load_head(Artifact.open(folder), settings, load)
+
+
+def _for_heads(settings: NodeSettings) -> NodeSettings:
+    """One worker, since others would find nothing to do; and float32 unless another was asked for.
+
+    A head is too small for its speed to matter.
+    """
+    dtype = "float32" if settings.dtype in ("auto", "int8") else settings.dtype
+    return settings.model_copy(update={"workers": 1, "dtype": dtype})
+
+
+def _heads(settings: NodeSettings) -> list[Path]:
+    return [Path(model.strip()) / "fusion" for model in settings.model.split(",")]
+
+
 def _load_head(
     artifact: Artifact, settings: NodeSettings, load: LoadClassifier
 ) -> tuple[Kind, list[Classifier]]:
-    """By the first engine that holds: a head is too small for its speed to matter.
+    """By the engine of an earlier start, or else by the first that holds."""
 
-    So it computes in float32, unless another dtype that it can have was asked for.
-    """
-    if settings.dtype in ("auto", "int8"):
-        settings = settings.model_copy(update={"dtype": "float32"})
-    return first(kinds(settings), lambda kind: _load_replicas(kind, settings, artifact, load))
+    def replicas_of(kind: Kind) -> list[Classifier]:
+        return _load_replicas(kind, settings, artifact, load)
+
+    known = known_choice(settings, artifact)
+    if before := _as_before(known, replicas_of):
+        return Kind(before[0]["engine"], before[0]["dtype"]), before[1]
+    kind, replicas = first(kinds(settings), replicas_of)
+    keep_choice(settings, artifact, kind._asdict())
+    return kind, replicas
 
 
 def _load_replicas(

@@ -6,6 +6,7 @@ import gc
 import math
 import os
 import platform
+import signal
 import struct
 import sys
 from typing import Final
@@ -31,6 +32,9 @@ SHORT_SLICE: Final = 0.001
 # runtime (for us, from Linux 6.12 on, the slice in nanoseconds), deadline, period, and two clamps.
 _ATTRIBUTES: Final = struct.Struct("=IIQiIQQQII")
 _SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
+
+# From <linux/prctl.h>.
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def share_cores(seconds: float) -> None:
@@ -87,6 +91,12 @@ def _lighter(item_seconds: float) -> int:
     if item_seconds <= 0:
         return 0
     return max(0, round(math.log(HEAVY / item_seconds, NICENESS_STEP)))
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when the one that started it ends. On Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def settle() -> None:

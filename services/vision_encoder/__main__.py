@@ -1,15 +1,7 @@
 """Run a node of the vision encoder: `python -m services.vision_encoder`."""
 
-from functools import partial
-
-from mesh.loading import load_encoder
-from mesh.node import serve
-from mesh.settings import NodeSettings, load
+from mesh.command import run_encoder
 from services.vision_encoder.encoder import VisionEncoder
 
 if __name__ == "__main__":
-    serve(
-        "vision-encoder",
-        load(NodeSettings),
-        partial(load_encoder, folder="image", load=VisionEncoder.load),
-    )
+    run_encoder("services.vision_encoder", "image", VisionEncoder.load)

@@ -1,0 +1,85 @@
+"""The command of a node: `python -m services.text_encoder [measure]`.
+
+    settings -> measure, where the engine cache knows too little -> load -> serve (mesh.node)
+
+To measure takes every engine that there is, torch among them, whose memory a process never gives
+back. So another process does that and ends: the same command with `measure`, by which the engine
+cache can also be filled ahead of a start.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import structlog
+
+from mesh.engine import is_on_cpu
+from mesh.errors import MeshError
+from mesh.loading import (
+    LoadClassifier,
+    LoadEncoder,
+    load_encoder,
+    load_fusion,
+    measure_encoder,
+    measure_fusion,
+)
+from mesh.node import Service, serve
+from mesh.runtime import LONG_SLICE, SHORT_SLICE, end_with_parent
+from mesh.settings import NodeSettings, load
+from mesh.telemetry import configure_logging
+
+log = structlog.stdlib.get_logger(__name__)
+
+Measure = Callable[[NodeSettings], None]
+
+MEASURE: Final = "measure"
+
+
+def run_encoder(package: str, folder: str, load_one: LoadEncoder) -> None:
+    """Be an encoder's node; `folder` is its part of MESH_MODEL."""
+    measure = partial(measure_encoder, folder=folder, load=load_one)
+    _run(package, partial(load_encoder, folder=folder, load=load_one), measure, LONG_SLICE)
+
+
+def run_fusion(package: str, load_one: LoadClassifier) -> None:
+    """Be a node of fusion."""
+    measure = partial(measure_fusion, load=load_one)
+    _run(package, partial(load_fusion, load=load_one), measure, SHORT_SLICE)
+
+
+def _run(
+    package: str, load_it: Callable[..., Service], measure: Measure, slice_seconds: float
+) -> None:
+    name, settings = package.rpartition(".")[2].replace("_", "-"), load(NodeSettings)
+    if sys.argv[1:] == [MEASURE]:
+        sys.exit(_measure(name, settings, measure))
+    if sys.argv[1:]:
+        sys.exit(f"usage: python -m {package} [{MEASURE}]")
+    apart = partial(_measure_apart, package) if _pays(settings) else None
+    serve(name, settings, partial(load_it, measure=apart), slice_seconds)
+
+
+def _pays(settings: NodeSettings) -> bool:
+    """Whether the cache keeps what is found, and this process may get along without torch."""
+    return bool(settings.engine_cache) and settings.engine != "torch" and is_on_cpu(settings)
+
+
+def _measure(name: str, settings: NodeSettings, measure: Measure) -> int:
+    configure_logging(name, settings.log_level)
+    end_with_parent()
+    try:
+        measure(settings)
+    except MeshError as error:
+        log.error("not_measured", reason=str(error))
+        return 1
+    return 0
+
+
+def _measure_apart(package: str) -> None:
+    """In a process of its own; where that fails, this one finds out for itself."""
+    command = [sys.executable, "-m", package, MEASURE]
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+    if code != 0:
+        log.warning("not_measured_apart", exit_code=code)
