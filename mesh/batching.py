@@ -60,7 +60,7 @@ class Batcher(Generic[I, R]):
         self._closing = False
         self._changed = asyncio.Event()
         self._spares = Spares(sharing.crowded, self._holds_up)
-        self._places: Places[I, R] = Places(observer, self._tell)
+        self._places: Places[I, R] = Places(observer, self._changed.set)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -114,18 +114,19 @@ class Batcher(Generic[I, R]):
             self._places.settle(place, item)
         else:
             self._places.submit(place, item)
+            self._look()
 
     def _drop(self, reason: str, items: int) -> None:
         for _ in range(items):
             self._observer.dropped(reason)
 
-    def _tell(self) -> None:
-        """An item has come, or a place is free."""
-        self._changed.set()
-        self._spares.look()
+    def _look(self) -> None:
+        """Let a spare worker see that items wait; there is nothing to see otherwise."""
+        if self._holds_up():
+            self._spares.look()
 
     def _holds_up(self) -> bool:
-        return self._running > 0 and bool(self._places.unexpired())
+        return self._running > 0 and self._places.waiting > 0
 
     async def _work(self, worker: Worker[I, R], thread: Thread, index: int) -> None:
         """The life of one worker: batch after batch until the Batcher closes."""
@@ -136,6 +137,7 @@ class Batcher(Generic[I, R]):
                 log.info("spare_worker_begins", worker=index)
             while batch := await self._next_batch():
                 self._running += 1
+                self._look()
                 try:
                     await self._run(batch, worker, thread)
                 finally:

@@ -79,6 +79,11 @@ class Places(Generic[I, R]):
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a worker."""
+        return len(self._waiting)
+
     def give(self, caller: Caller) -> Place[I, R]:
         """A new place for an item that is coming; at its deadline it is given up."""
         place: Place[I, R] = Place(caller)
