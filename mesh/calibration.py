@@ -21,8 +21,8 @@ GAIN: Final = 0.05
 # Seconds that a batch costs beyond the model alone, which has its caches for itself here: a call of
 # gRPC, changes of thread, weights that come from memory again when other models had the core
 # meanwhile, and the smaller batches that its requests then make elsewhere, since they go on
-# together. By batches of 3, 6 and 8 sounds the whole mesh did 12 ms more for each on two cores; half
-# of it counts, since a larger batch also makes others wait.
+# together. By batches of 3, 6 and 8 sounds the mesh did 12 ms more for each on two cores; half of
+# that counts, since a larger batch also makes others wait.
 PER_BATCH: Final = 0.006
 # The batch by which engines are compared.
 COMPARED: Final = 4

@@ -1,6 +1,7 @@
 """A command that runs a local mesh, in a process of its own, for tests to watch and to hurt."""
 
 import contextlib
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -17,9 +18,13 @@ GRACE: Final = 30.0
 class RunningMesh:
     """The command, what it says, and all the processes that it started; `logs` is its folder."""
 
-    def __init__(self, argv: Sequence[str], logs: Path) -> None:
+    def __init__(self, argv: Sequence[str], logs: Path, **env: str) -> None:
         self.process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **env},
         )
         self.logs = logs
         self._offspring: set[psutil.Process] = set()

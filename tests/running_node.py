@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,9 +194,16 @@ class NodeProcess:
             return await self.process.wait()
 
 
-@asynccontextmanager
-async def process(kind: str, *models: Path, **env: str) -> AsyncIterator[NodeProcess]:
+def process(kind: str, *models: Path, **env: str) -> AbstractAsyncContextManager[NodeProcess]:
     """Start a node of tests.fake_node; it is killed where it outlives the block."""
+    return module_process("tests.fake_node", kind, *models, **env)
+
+
+@asynccontextmanager
+async def module_process(
+    module: str, argument: str | None, *models: Path, **env: str
+) -> AsyncIterator[NodeProcess]:
+    """The same with another module of nodes."""
     settings = {
         "MESH_MODEL": ",".join(map(str, models)),
         "MESH_GRPC_PORT": "0",
@@ -206,7 +213,7 @@ async def process(kind: str, *models: Path, **env: str) -> AsyncIterator[NodePro
         **env,
     }
     started = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.fake_node", kind),
+        *(sys.executable, "-m", module, *([argument] if argument else [])),
         stdout=subprocess.PIPE,
         cwd=ROOT,
         env={**os.environ, **settings},

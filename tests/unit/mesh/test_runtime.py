@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from mesh.runtime import HEAVY, LONG_SLICE, MOST_NICENESS, NICENESS, SHORT_SLICE
@@ -70,3 +71,23 @@ def test_the_lightest_gets_the_least(item_seconds: float, more: int) -> None:
     expected = min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS + more, MOST_NICENESS)
     found = threads(LONG_SLICE, item_seconds)
     assert [niceness for _, niceness, *_ in found] == [expected] * 3
+
+
+CHILD = "from mesh.runtime import end_with_parent; end_with_parent(); print(flush=True); input()"
+PARENT = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdin=subprocess.PIPE)
+print(child.pid, flush=True)
+input()
+"""
+
+
+def test_a_process_ends_with_the_one_that_started_it() -> None:
+    """Though that was killed."""
+    argv, pipe = [sys.executable, "-c", PARENT], subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.stdout.readline()  # Now it has asked for it.
+        parent.kill()
+        child.wait(timeout=10)
