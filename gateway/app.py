@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import orjson
 from flask import Flask, Response, jsonify, request
 from flask.json.provider import DefaultJSONProvider
+from werkzeug.datastructures import MultiDict
 
 from gateway import schema
 from gateway.admission import Admission
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # The mesh keeps deadlines itself; this much later the loop must be stuck.
 SLACK: Final = 0.1
+# Made once: nearly no request has any.
+_NO_QUERY: Final[MultiDict[str, str]] = MultiDict()
 
 
 class Classifier(Protocol):
@@ -111,7 +114,8 @@ def _add_predict(app: Flask, parts: Parts) -> None:
         exchange, headers = current(), request.headers
         body = exchange.body
         body.check_size()
-        options = schema.read_options(request.args, headers.get(schema.TIMEOUT_HEADER), settings)
+        query = request.args if request.query_string else _NO_QUERY
+        options = schema.read_options(query, headers.get(schema.TIMEOUT_HEADER), settings)
         read = schema.find_reader(
             headers.get("Content-Type", ""), headers.get("Content-Encoding", ""), settings
         )

@@ -72,10 +72,11 @@ class Pipeline:
         """The answer that this process knows already. Callable from any thread."""
         if request.explain:
             return None
-        timer, started = StageTimer(self._metrics), time.perf_counter()
+        started = time.perf_counter()
         result = self._cache.recall(self._catalog.heads, request.digests)
         if result is None:
             return None
+        timer = StageTimer(self._metrics)
         timer.add("cache", time.perf_counter() - started)
         return cached_prediction(result, request.digests, timer.finish())
 

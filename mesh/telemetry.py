@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Final, TextIO
@@ -41,10 +42,7 @@ def configure_logging(service: str, level: str, pause: float = 0.0) -> None:
     lines = Lines(_stdout(), pause)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _NameOf(service),
+        _Stamp(service),
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
@@ -79,6 +77,9 @@ class _Logger:
         self.error = partial(lines.take, logging.ERROR)
         self.critical = partial(lines.take, logging.CRITICAL)
 
+
+# Methods whose names are not their levels'.
+_LEVELS: Final = {"warn": "warning", "exception": "error"}
 
 # For what orjson refuses, and for lines that are not ASCII. Made once: json.dumps would make one
 # for each line.
@@ -116,12 +117,19 @@ def _route_standard_logging(lines: Lines, shared: list[Processor], level: str) -
 
 
 @dataclass(frozen=True, slots=True)
-class _NameOf:
-    """The processor that writes the process's name into every line."""
+class _Stamp:
+    """Writes level, logger, time and the process's name into a line; what structlog has for each.
+
+    One call, since a request's own line is a good part of what a cached answer costs.
+    """
 
     service: str
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        record = event.get("_record")  # Where the line is of the standard library's logging.
+        event["level"] = _LEVELS.get(method, method)
+        event["logger"] = record.name if record else logger.name
+        event["timestamp"] = f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"
         event["service"] = self.service
         return event
 
