@@ -134,6 +134,7 @@ class Batcher(Generic[I, R]):
             if index > 0 and self._sharing.spare:
                 if not await self._spares.needed():
                     return
+                await self._prepare(worker, thread)
                 log.info("spare_worker_begins", worker=index)
             while batch := await self._next_batch():
                 self._running += 1
@@ -144,6 +145,17 @@ class Batcher(Generic[I, R]):
                     self._running -= 1
         finally:
             thread.close()
+
+    async def _prepare(self, worker: Worker[I, R], thread: Thread) -> None:
+        """Let a spare worker compute what waits, to no end but its own: nobody waits for that.
+
+        Its model may have to be compiled first, and takes its memory now.
+        """
+        waiting = self._places.unexpired()
+        batch = [waiting[index] for index in choose([p.size for p in waiting], self._limits)]
+        items = [place.item for place in batch if place.item is not None]
+        if items:
+            await thread.run(_results_or_error, worker, items)
 
     async def _next_batch(self) -> list[Place[I, R]]:
         """Wait for items; an empty batch once the Batcher closes and nobody holds a place."""

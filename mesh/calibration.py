@@ -18,11 +18,12 @@ RUNS: Final = 3
 # A larger batch must save this share of the time per item, or it only makes others wait: on two
 # cores by 16 clients the mesh answers 3 to 7 % more than with larger ones that save the last 3 %.
 GAIN: Final = 0.05
-# Seconds that a batch costs beyond the model alone, which has its caches for itself here: a call of
-# gRPC, changes of thread, weights that come from memory again when other models had the core
-# meanwhile, and the smaller batches that its requests then make elsewhere, since they go on
-# together. By batches of 3, 6 and 8 sounds the mesh did 12 ms more for each on two cores; half of
-# that counts, since a larger batch also makes others wait.
+# Seconds that a batch counts beyond the model alone, which has its caches for itself here. Each is
+# a call of gRPC, changes of thread, and weights that come from memory again when other models had
+# the core meanwhile; and the fewer requests it holds, the fewer go on together, to fusion and, as
+# their senders' next ones, to all encoders. With batches of 3, 6 and 8 sounds on two cores a request took
+# all processes 28.8, 26.5 and 26 ms: some 12 ms a batch. Half of that counts, since a larger batch
+# also makes others wait.
 PER_BATCH: Final = 0.006
 # The batch by which engines are compared.
 COMPARED: Final = 4

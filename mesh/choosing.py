@@ -20,7 +20,7 @@ import structlog
 from mesh.artifact import Artifact
 from mesh.calibration import GAIN, PER_BATCH
 from mesh.engine import EngineUnsuitable, Kind, kinds
-from mesh.engine_cache import EngineCache
+from mesh.engine_cache import EngineCache, sources_hash
 from mesh.golden import GoldenMismatch
 from mesh.settings import NodeSettings
 
@@ -86,12 +86,15 @@ def _measured(kind: Kind, model: M, seconds: float) -> Trial[M]:
     return Trial(kind, model, seconds)
 
 
-def known_choice(settings: NodeSettings, artifact: Artifact) -> Mapping[str, Any] | None:
+def known_choice(
+    settings: NodeSettings, artifact: Artifact, module: str
+) -> Mapping[str, Any] | None:
     """What an earlier start on this machine found, where the cache has it and it is allowed.
 
-    `engine` and `dtype`; and `max_batch_cost`, where that was measured.
+    `engine` and `dtype`; and `max_batch_cost`, where that was measured. `module` is one of the
+    package that computes: other code is another thing to measure, and to convert.
     """
-    folder = EngineCache.of(settings).read(_key(settings, artifact))
+    folder = EngineCache.of(settings).read(_key(settings, artifact, module))
     if folder is None:
         return None
     try:
@@ -101,9 +104,12 @@ def known_choice(settings: NodeSettings, artifact: Artifact) -> Mapping[str, Any
     return choice if Kind(choice["engine"], choice["dtype"]) in kinds(settings) else None
 
 
-def keep_choice(settings: NodeSettings, artifact: Artifact, choice: Mapping[str, Any]) -> None:
+def keep_choice(
+    settings: NodeSettings, artifact: Artifact, module: str, choice: Mapping[str, Any]
+) -> None:
     """Keep what was found for the next start, in the place of what was found before."""
-    cache, key, text = EngineCache.of(settings), _key(settings, artifact), json.dumps(choice)
+    cache, text = EngineCache.of(settings), json.dumps(choice)
+    key = _key(settings, artifact, module)
     cache.forget(key)
     cache.write(key, lambda folder: _write(folder / CHOICE, text))
 
@@ -112,10 +118,11 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
-def _key(settings: NodeSettings, artifact: Artifact) -> dict[str, Any]:
+def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, Any]:
     """All that decides which engine is the fastest, and which batch the best."""
     return {
         "version": artifact.version,
+        "code": sources_hash(module),
         "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads", "workers"}),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),

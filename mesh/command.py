@@ -7,15 +7,17 @@ back. So another process does that and ends: the same command with `measure`, by
 cache can also be filled ahead of a start.
 """
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import structlog
 
 from mesh.engine import is_on_cpu
+from mesh.engine_cache import EngineCache
 from mesh.errors import MeshError
 from mesh.loading import (
     LoadClassifier,
@@ -25,7 +27,7 @@ from mesh.loading import (
     measure_encoder,
     measure_fusion,
 )
-from mesh.node import Service, serve
+from mesh.node import Service, end, serve
 from mesh.runtime import LONG_SLICE, SHORT_SLICE, end_with_parent
 from mesh.settings import NodeSettings, load
 from mesh.telemetry import configure_logging
@@ -33,8 +35,6 @@ from mesh.telemetry import configure_logging
 log = structlog.stdlib.get_logger(__name__)
 
 Measure = Callable[[NodeSettings], None]
-
-MEASURE: Final = "measure"
 
 
 def run_encoder(package: str, folder: str, load_one: LoadEncoder) -> None:
@@ -46,6 +46,7 @@ def run_encoder(package: str, folder: str, load_one: LoadEncoder) -> None:
 def run_fusion(package: str, load_one: LoadClassifier) -> None:
     """Be a node of fusion."""
     measure = partial(measure_fusion, load=load_one)
+    # It does little, and all that is left of a request waits for it.
     _run(package, partial(load_fusion, load=load_one), measure, SHORT_SLICE)
 
 
@@ -53,22 +54,25 @@ def _run(
     package: str, load_it: Callable[..., Service], measure: Measure, slice_seconds: float
 ) -> None:
     name, settings = package.rpartition(".")[2].replace("_", "-"), load(NodeSettings)
-    if sys.argv[1:] == [MEASURE]:
-        sys.exit(_measure(name, settings, measure))
-    if sys.argv[1:]:
-        sys.exit(f"usage: python -m {package} [{MEASURE}]")
-    apart = partial(_measure_apart, package) if _pays(settings) else None
-    serve(name, settings, partial(load_it, measure=apart), slice_seconds)
+    match sys.argv[1:]:
+        case []:
+            apart = partial(_measure_apart, package) if _pays(settings) else None
+            serve(name, settings, partial(load_it, measure=apart), slice_seconds)
+        case ["measure", *parent]:
+            configure_logging(name, settings.log_level)
+            if parent:
+                end_with_parent(int(parent[0]))
+            end(_measure(settings, measure))
+        case _:
+            sys.exit(f"usage: python -m {package} [measure]")
 
 
 def _pays(settings: NodeSettings) -> bool:
-    """Whether the cache keeps what is found, and this process may get along without torch."""
-    return bool(settings.engine_cache) and settings.engine != "torch" and is_on_cpu(settings)
+    """Whether what is found is kept, and this process may get along without torch."""
+    return settings.engine != "torch" and is_on_cpu(settings) and EngineCache.of(settings).keeps()
 
 
-def _measure(name: str, settings: NodeSettings, measure: Measure) -> int:
-    configure_logging(name, settings.log_level)
-    end_with_parent()
+def _measure(settings: NodeSettings, measure: Measure) -> int:
     try:
         measure(settings)
     except MeshError as error:
@@ -78,8 +82,17 @@ def _measure(name: str, settings: NodeSettings, measure: Measure) -> int:
 
 
 def _measure_apart(package: str) -> None:
-    """In a process of its own; where that fails, this one finds out for itself."""
-    command = [sys.executable, "-m", package, MEASURE]
-    code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+    """In a process of its own; where that fails, this one finds out for itself.
+
+    Raises MeshError where that one was told to stop, as this one then was, too.
+    """
+    command = [sys.executable, "-m", package, "measure", str(os.getpid())]
+    try:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+    except OSError as error:
+        log.warning("not_measured_apart", reason=str(error))
+        return
+    if code in (-signal.SIGINT, -signal.SIGTERM):
+        raise MeshError("stopped while it was measured which engine is the best")
     if code != 0:
-        log.warning("not_measured_apart", exit_code=code)
+        log.warning("not_measured_apart", reason=f"exit code {code}")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -45,6 +46,14 @@ class EngineCache:
     def of(cls, settings: NodeSettings) -> Self:
         """The cache that settings name."""
         return cls(Path(settings.engine_cache) if settings.engine_cache else None)
+
+    def keeps(self) -> bool:
+        """Whether there is a folder, and this process may write into it."""
+        if self.folder is None:
+            return False
+        with suppress(OSError):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.access(self.folder, os.W_OK | os.X_OK)
 
     def read(self, key: Key) -> Path | None:
         """The folder of the key's entry, if there is a whole one."""
@@ -83,6 +92,14 @@ class EngineCache:
         """Remove the key's entry, if there is one."""
         if self.folder is not None:
             shutil.rmtree(self.folder / _name(key), ignore_errors=True)
+
+
+def sources_hash(module: str) -> str:
+    """SHA-256 over the source files of the package that a module is in."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(str(sys.modules[module].__file__)).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _name(key: Key) -> str:

@@ -5,7 +5,9 @@ What a node's `__main__` names is only which folder and which class.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any, TypeVar
 
 import structlog
@@ -62,7 +64,7 @@ def load_encoder(
     """
     prepare(settings)
     artifact = Artifact.open(Path(settings.model) / folder)
-    if measure and known_choice(settings, artifact) is None:
+    if measure and known_choice(settings, artifact, load.__module__) is None:
         measure()
     choice, encoders = _chosen(settings, artifact, load)
     settings = _settled(settings, choice)
@@ -92,14 +94,14 @@ def _chosen(
     def encoders_of(kind: Kind) -> Encoders:
         return _load_encoders(kind, settings, artifact, load)
 
-    known = known_choice(settings, artifact)
+    known = known_choice(settings, artifact, load.__module__)
     choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
     if not settings.max_batch_cost and "max_batch_cost" not in choice:
         raw = usual(golden_raws(encoders[0], artifact), encoders[0])
         cost = best_batch_cost(raw, encoders[0], _clock(settings))
         choice = {**choice, "max_batch_cost": cost}
     if choice != known:
-        keep_choice(settings, artifact, choice)
+        keep_choice(settings, artifact, load.__module__, choice)
     log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
     return choice, encoders
 
@@ -125,10 +127,20 @@ def _anew(settings: NodeSettings, load: Callable[[Kind], Encoders]) -> tuple[Cho
 def _warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
     """Compute a full batch, for which memory is needed that is there from now on.
 
-    So the node does not grow, and is not slow, when many requests first come.
+    So the node does not grow, and is not slow, when many requests first come. On a CPU further
+    workers begin later, and prepare themselves.
     """
     limits = BatchLimits(settings.max_batch, settings.max_batch_cost or encoder.max_batch_size)
-    encoder.forward([item] * limits.fit(item.size))
+    full, workers = [item] * limits.fit(item.size), 1 if is_on_cpu(settings) else settings.workers
+    ready = Barrier(workers)
+
+    def compute() -> None:
+        ready.wait()
+        encoder.forward(full)
+
+    with ThreadPoolExecutor(workers) as threads:
+        for done in [threads.submit(compute) for _ in range(workers)]:
+            done.result()
 
 
 def _clock(settings: NodeSettings) -> Clock:
@@ -168,7 +180,8 @@ def load_fusion(
     settings = _for_heads(settings)
     prepare(settings)
     artifacts = [Artifact.open(folder) for folder in _heads(settings)]
-    if measure and None in [known_choice(settings, artifact) for artifact in artifacts]:
+    known = [known_choice(settings, artifact, load.__module__) for artifact in artifacts]
+    if measure and None in known:
         measure()
     loaded = [_load_head(artifact, settings, load) for artifact in artifacts]
     engines = ", ".join(sorted({kind.engine for kind, _ in loaded}))
@@ -206,11 +219,11 @@ def _load_head(
     def replicas_of(kind: Kind) -> list[Classifier]:
         return _load_replicas(kind, settings, artifact, load)
 
-    known = known_choice(settings, artifact)
+    known = known_choice(settings, artifact, load.__module__)
     if before := _as_before(known, replicas_of):
         return Kind(before[0]["engine"], before[0]["dtype"]), before[1]
     kind, replicas = first(kinds(settings), replicas_of)
-    keep_choice(settings, artifact, kind._asdict())
+    keep_choice(settings, artifact, load.__module__, kind._asdict())
     return kind, replicas
 
 

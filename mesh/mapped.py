@@ -4,18 +4,20 @@ import ctypes
 import mmap
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 # How /proc/self/maps shows them; libraries are private ("r--p").
-READ_AND_SHARED: Final = "r--s"
+READ_AND_SHARED: Final = b"r--s"
 
 
 def unload_files() -> None:
     """Give back the memory of all such files; what is used of them again is read again.
 
-    Of weights an engine makes a form of its own, and needs little of the file thereafter. Linux
-    alone tells what is mapped; elsewhere nothing happens.
+    Of weights an engine makes a form of its own, and needs little of the file thereafter. The
+    system may still hold the file, and drops it when memory is short. Linux alone tells what is
+    mapped; elsewhere nothing happens.
     """
     if sys.platform != "linux":
         return
@@ -26,8 +28,9 @@ def unload_files() -> None:
 
 def _mapped() -> Iterator[tuple[int, int]]:
     """The addresses: of lines like "7f24c0000000-7f24c5000000 r--s 00000000 08:01 42 /a/file"."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        addresses, permissions, *_ = line.split(maxsplit=2)
-        if permissions == READ_AND_SHARED:
-            start, end = addresses.split("-")
-            yield int(start, 16), int(end, 16)
+    with suppress(OSError):  # A sandbox may have no such file.
+        for line in Path("/proc/self/maps").read_bytes().splitlines():
+            addresses, permissions, *_ = line.split(maxsplit=2)
+            if permissions == READ_AND_SHARED:
+                start, end = addresses.split(b"-")
+                yield int(start, 16), int(end, 16)

@@ -69,7 +69,7 @@ def serve(
     share_cores(slice_seconds)
     node = Node(settings, partial(_load_and_settle, load))
     uvloop.run(node.run())
-    _end(1 if node.state == "failed" else 0)
+    end(1 if node.state == "failed" else 0)
 
 
 def _load_and_settle(load: Load, settings: NodeSettings, metrics: NodeMetrics) -> Service:
@@ -79,7 +79,7 @@ def _load_and_settle(load: Load, settings: NodeSettings, metrics: NodeMetrics) -
     return service
 
 
-def _end(code: int) -> NoReturn:
+def end(code: int) -> NoReturn:
     """End at once: Python itself would wait for every thread, and a stuck one may take hours."""
     logging.shutdown()
     sys.stdout.flush()

@@ -71,7 +71,7 @@ class _Compiled:
         self._idle: LifoQueue[Any] = LifoQueue()  # The last one's memory is the warmest.
         self._lock = Lock()
         self._left = most - 1
-        self._idle.put(compile_one().create_infer_request())
+        self._idle.put(compile_one())
 
     @contextmanager
     def request(self) -> Iterator[Any]:
@@ -92,8 +92,8 @@ class _Compiled:
             self._left, may_grow = max(0, self._left - 1), self._left > 0
         if may_grow:
             try:
-                request = self._compile().create_infer_request()
-            except EngineUnsuitable as error:
+                request = self._compile()
+            except (EngineUnsuitable, MemoryError) as error:
                 log.warning("no_further_model", reason=str(error))
             else:
                 unload_files()
@@ -141,6 +141,6 @@ def _compile(model: Any, precision: str, shape: Shape) -> Any:
     if shape.workers > 1:  # Else it keeps to one thread a core, and workers share those.
         settings["ENABLE_HYPER_THREADING"] = True
     try:
-        return core().compile_model(model, "CPU", settings)
+        return core().compile_model(model, "CPU", settings).create_infer_request()
     except RuntimeError as error:
         raise EngineUnsuitable(f"openvino can't compile the network: {last_line(error)}") from error

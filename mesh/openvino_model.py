@@ -4,7 +4,6 @@ Converting takes seconds and needs torch. What is kept is read in no time, and i
 mapped from the file, so that processes on one machine share them.
 """
 
-import hashlib
 import os
 import sys
 import warnings
@@ -18,7 +17,7 @@ import structlog
 
 from mesh.artifact import Artifact
 from mesh.engine import EngineUnsuitable, Inputs, MakeNetwork
-from mesh.engine_cache import EngineCache, Key
+from mesh.engine_cache import EngineCache, Key, sources_hash
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -85,14 +84,6 @@ def _key(make: MakeNetwork, artifact: Artifact) -> Key:
         "code": sources_hash(make.__module__),
         "openvino": openvino().__version__,
     }
-
-
-def sources_hash(module: str) -> str:
-    """SHA-256 over the source files of the package that a module is in."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(str(sys.modules[module].__file__)).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def save(model: Any, file: Path) -> None:

@@ -93,10 +93,15 @@ def _lighter(item_seconds: float) -> int:
     return max(0, round(math.log(HEAVY / item_seconds, NICENESS_STEP)))
 
 
-def end_with_parent() -> None:
-    """Let the system kill this process when the one that started it ends. On Linux alone."""
+def end_with_parent(parent: int) -> None:
+    """Let the system kill this process when the thread of `parent` that started it ends.
+
+    At once where that has happened. On Linux alone.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def settle() -> None:

@@ -44,7 +44,7 @@ async def test_what_can_not_be_measured_is_the_nodes_own_failure(tmp_path: Path)
         failed = await node.until("failed")
         assert "golden outputs" in failed["reason"]
         assert node.logged("not_measured")[0]["reason"] == failed["reason"]
-        assert node.logged("not_measured_apart")[0]["exit_code"] == 1
+        assert node.logged("not_measured_apart")[0]["reason"] == "exit code 1"
         assert await node.end() == 1
 
 
@@ -52,6 +52,15 @@ async def test_without_a_cache_the_node_measures_itself(tmp_path: Path) -> None:
     """Nobody else could tell it."""
     fake_artifacts.write_encoder(tmp_path / "text")
     async with command(tmp_path, MESH_ENGINE_CACHE="") as node:
+        await node.until("ready")
+        assert [line["why"] for line in node.logged("engine_chosen")] == ["measured"]
+
+
+async def test_with_a_cache_that_keeps_nothing_it_does_so_at_once(tmp_path: Path) -> None:
+    """Another process would do it in vain."""
+    fake_artifacts.write_encoder(tmp_path / "text")
+    (tmp_path / "file").touch()
+    async with command(tmp_path, MESH_ENGINE_CACHE=str(tmp_path / "file/cache")) as node:
         await node.until("ready")
         assert [line["why"] for line in node.logged("engine_chosen")] == ["measured"]
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from mesh.cores import Sharing
-from mesh.errors import InvalidInput
+from mesh.errors import InvalidInput, MeshError
 from tests.fake_models import PATIENCE
 from tests.unit.mesh.workbench import Bench, Number, bench, outcomes, settled
 
@@ -160,6 +160,23 @@ class TestSpares:
         crowd.there = False
         assert await outcomes(tasks) == [2, 4]
         assert not first.done()
+        await close(crowded)
+
+    async def test_a_spare_worker_prepares_itself_on_what_waits(self) -> None:
+        """Nobody's result comes of that: it may take long, or fail."""
+        crowd = Crowd()
+        crowded = bench(workers=2, sharing=crowd.spare)
+        crowded.batcher.start()
+        first = await crowded.occupy()
+        tasks = await crowded.queue(666, 2)
+        crowd.there = False
+        await crowded.workers[1].gate.arrival()
+        crowded.worker.gate.open()
+        choked, *others = await outcomes([tasks[0], first, tasks[1]])
+        assert isinstance(choked, MeshError)
+        assert others == [1, 4]
+        assert crowded.workers[1].batches == [[666, 2]]
+        crowded.workers[1].gate.open()
         await close(crowded)
 
     async def test_a_batcher_closes_though_no_spare_worker_was_needed(self) -> None:

@@ -88,21 +88,22 @@ def settings(folder: Path, **changed: object) -> NodeSettings:
 
 
 def test_a_choice_is_known_at_the_next_start(tmp_path: Path, artifact: Artifact) -> None:
-    """Of the same artifact with the same settings."""
+    """Of the same artifact with the same code and settings."""
     one = settings(tmp_path / "cache")
-    assert known_choice(one, artifact) is None
-    keep_choice(one, artifact, CHOICE)
-    assert known_choice(one, artifact) == CHOICE
-    assert known_choice(settings(tmp_path / "cache", threads=2), artifact) is None
-    assert known_choice(settings(tmp_path / "cache", dtype="float32"), artifact) is None
+    assert known_choice(one, artifact, __name__) is None
+    keep_choice(one, artifact, __name__, CHOICE)
+    assert known_choice(one, artifact, __name__) == CHOICE
+    assert known_choice(one, artifact, "json") is None  # The code of another package.
+    assert known_choice(settings(tmp_path / "cache", threads=2), artifact, __name__) is None
+    assert known_choice(settings(tmp_path / "cache", dtype="float32"), artifact, __name__) is None
 
 
 def test_a_choice_takes_the_place_of_the_one_before(tmp_path: Path, artifact: Artifact) -> None:
     """Which no longer held, or lacked something."""
     one = settings(tmp_path / "cache")
     for cost in (1.0, 2.0):
-        keep_choice(one, artifact, {**CHOICE, "max_batch_cost": cost})
-        assert known_choice(one, artifact) == {**CHOICE, "max_batch_cost": cost}
+        keep_choice(one, artifact, __name__, {**CHOICE, "max_batch_cost": cost})
+        assert known_choice(one, artifact, __name__) == {**CHOICE, "max_batch_cost": cost}
 
 
 def test_a_choice_that_vanishes_is_none(
@@ -110,14 +111,14 @@ def test_a_choice_that_vanishes_is_none(
 ) -> None:
     """Another process may remove it between two looks at it."""
     monkeypatch.setattr(EngineCache, "read", lambda cache, key: tmp_path / "gone")
-    assert known_choice(settings(tmp_path / "cache"), artifact) is None
+    assert known_choice(settings(tmp_path / "cache"), artifact, __name__) is None
 
 
 def test_a_choice_that_settings_no_longer_allow_is_none(tmp_path: Path, artifact: Artifact) -> None:
     """As when an engine has another name."""
     one = settings(tmp_path / "cache")
-    keep_choice(one, artifact, {**CHOICE, "engine": "abacus"})
-    assert known_choice(one, artifact) is None
+    keep_choice(one, artifact, __name__, {**CHOICE, "engine": "abacus"})
+    assert known_choice(one, artifact, __name__) is None
 
 
 def test_the_processor_has_a_short_name() -> None:

@@ -1,6 +1,7 @@
 """From settings to services, over artifacts of the fake models."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,35 @@ async def test_a_full_batch_is_computed_before_the_first_request(
     load_encoder(asked, metrics, "text", lambda *_: encoder)
 
     assert [len(batch) for batch in encoder.batches].count(4) == 1
+
+
+class Counting(FakeEncoder):
+    """Knows how many batches it computed at the same time."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(version=version)
+        self.running = self.most = 0
+
+    def forward(self, items: Any) -> Any:
+        """Take a moment."""
+        self.running += 1
+        self.most = max(self.most, self.running)
+        time.sleep(0.05 if len(items) > 1 else 0)
+        self.running -= 1
+        return super().forward(items)
+
+
+async def test_on_another_device_every_worker_computes_one(
+    tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, as they will under load from the first request on."""
+    monkeypatch.setattr(loading, "is_on_cpu", lambda _: False)
+    fake_artifacts.write_encoder(tmp_path / "text")
+    encoder = Counting(Artifact.open(tmp_path / "text").version)
+    one_kind = {"engine": "torch", "dtype": "float32", "max_batch_cost": 1000.0}
+    asked = settings(tmp_path).model_copy(update={**one_kind, "workers": 3, "max_batch": 4})
+    load_encoder(asked, metrics, "text", lambda *_: encoder)
+    assert (encoder.most, [len(batch) for batch in encoder.batches].count(4)) == (3, 3)
 
 
 async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(

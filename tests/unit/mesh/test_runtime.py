@@ -73,10 +73,17 @@ def test_the_lightest_gets_the_least(item_seconds: float, more: int) -> None:
     assert [niceness for _, niceness, *_ in found] == [expected] * 3
 
 
-CHILD = "from mesh.runtime import end_with_parent; end_with_parent(); print(flush=True); input()"
+CHILD = """
+import sys
+from mesh.runtime import end_with_parent
+end_with_parent(int(sys.argv[1]))
+print(flush=True)
+input()
+"""
 PARENT = f"""
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdin=subprocess.PIPE)
+import os, subprocess, sys
+argv = [sys.executable, "-c", {CHILD!r}, str(os.getpid())]
+child = subprocess.Popen(argv, stdin=subprocess.PIPE)
 print(child.pid, flush=True)
 input()
 """
@@ -91,3 +98,10 @@ def test_a_process_ends_with_the_one_that_started_it() -> None:
         parent.stdout.readline()  # Now it has asked for it.
         parent.kill()
         child.wait(timeout=10)
+
+
+def test_a_process_whose_starter_has_ended_already_ends_at_once() -> None:
+    """Its parent is another one by now."""
+    argv = [sys.executable, "-c", CHILD, "1"]
+    done = subprocess.run(argv, input=b"", capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (1, b"")

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -96,6 +97,30 @@ async def test_an_input_is_gone_as_soon_as_nobody_needs_it(threads: Threads) -> 
         await threads.run(len, payload)
     del payload
     assert gone() is None
+
+
+async def test_what_is_cancelled_as_its_thread_becomes_free_never_runs(threads: Threads) -> None:
+    """The loop hears of both in the same turn."""
+    gate, ran = Gate(), []
+    gate.shut()
+    first, waiting = threads.run(gate.pass_through), threads.run(ran.append, "waiting")
+    await gate.arrival()
+    gate.open()
+    time.sleep(0.1)  # noqa: ASYNC251  Until the loop, which stands still, has been told.
+    waiting.cancel()
+    await first
+    await threads.run(ran.append, "next")
+    assert ran == ["next"]
+
+
+async def test_a_thread_outlives_an_error_that_no_future_takes(threads: Threads) -> None:
+    """Others still have their turn."""
+
+    def stop() -> None:
+        raise StopIteration
+
+    threads.run(stop)
+    assert await asyncio.wait_for(threads.run(str, 5), PATIENCE) == "5"
 
 
 async def test_closing_gives_up_what_waits(threads: Threads) -> None:

@@ -26,6 +26,30 @@ async def test_nothing_gives_nothing() -> None:
     assert await together(()) == []
 
 
+async def test_a_single_one_is_waited_for_like_many() -> None:
+    """Its result, its error, and its end where nobody waits any more."""
+    assert await together([give(1, 2)]) == [1]
+
+    async def fail() -> None:
+        raise Overloaded("full")
+
+    with pytest.raises(Overloaded, match="full"):
+        await together([fail()])
+
+    ended = asyncio.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(together([wait()]))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait_for(ended.wait(), PATIENCE)
+
+
 async def test_an_error_is_raised_as_it_is_and_the_others_are_cancelled() -> None:
     """Before it is raised: nothing runs on."""
     cancelled = asyncio.Event()
