@@ -21,9 +21,9 @@ GAIN: Final = 0.05
 # Seconds that a batch counts beyond the model alone, which has its caches for itself here. Each is
 # a call of gRPC, changes of thread, and weights that come from memory again when other models had
 # the core meanwhile; and the fewer requests it holds, the fewer go on together, to fusion and, as
-# their senders' next ones, to all encoders. With batches of 3, 6 and 8 sounds on two cores a request took
-# all processes 28.8, 26.5 and 26 ms: some 12 ms a batch. Half of that counts, since a larger batch
-# also makes others wait.
+# their senders' next ones, to all encoders. With batches of 3, 6 and 8 sounds on two cores a
+# request took all processes 28.8, 26.5 and 26 ms: some 12 ms a batch. Half of that counts, since a
+# larger batch also makes others wait.
 PER_BATCH: Final = 0.006
 # The batch by which engines are compared.
 COMPARED: Final = 4
