@@ -11,10 +11,13 @@ from typing import Any, Final
 
 from mesh.encoding import Encoder, Raw
 
-# Seconds that a calibration may take; the batch that is running then is the last one.
-BUDGET: Final = 1.5
+# Seconds in which a calibration looks for sizes; the batch that is running then is the last one.
+BUDGET: Final = 0.4
 # Each size runs so many times, and its best time counts: what else the machine does only adds.
 RUNS: Final = 3
+# Sizes that are compared run more often, and in turns: on a shared processor the same work takes a
+# fifth longer for a second or two, which must not befall one size alone.
+TURNS: Final = 5
 # A larger batch must save this share of the time per item, or it only makes others wait: on two
 # cores by 16 clients the mesh answers 3 to 7 % more than with larger ones that save the last 3 %.
 GAIN: Final = 0.05
@@ -53,9 +56,14 @@ def best_batch_cost(raw: Raw, encoder: Encoder[Any], clock: Clock) -> float:
     It is measured on batches of one input: of short ones, only large batches are worth their cost.
     """
     item = encoder.preprocess(raw)
+    batches = []
+    for count in _sizes(encoder, item.size):
+        batches.append([item] * count)
+        encoder.forward(batches[-1])  # What is made for a new size is made once.
+    turns = [[_timed(batch, encoder, clock) for batch in batches] for _ in range(TURNS)]
     times = {
-        count: _measured([item] * count, encoder, clock) + PER_BATCH / count
-        for count in _sizes(encoder, item.size)
+        len(batch): (min(seconds) + PER_BATCH) / len(batch)
+        for batch, seconds in zip(batches, zip(*turns, strict=True), strict=True)
     }
     enough = min(times.values()) * (1 + GAIN)
     return float(item.size * min(count for count, seconds in times.items() if seconds <= enough))

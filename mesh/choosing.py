@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import GAIN, PER_BATCH
+from mesh.calibration import GAIN, PER_BATCH, TURNS
 from mesh.engine import EngineUnsuitable, Kind, kinds
 from mesh.engine_cache import EngineCache, sources_hash
 from mesh.golden import GoldenMismatch
@@ -126,7 +126,7 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
         "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads", "workers"}),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),
-        "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH},
+        "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH, "turns": TURNS},
     }
 
 
