@@ -57,7 +57,13 @@ def choose(
     """
     if len(allowed) == 1:
         return first(allowed, load)
-    trials = (_measured(kind, model, seconds(model)) for kind, model in _holding(allowed, load))
+    holding = list(_holding(allowed, load))
+    # In turns: for a second or two a processor may be slow, which must not befall one kind alone.
+    turns = [[seconds(model) for _, model in holding] for _ in range(TURNS)]
+    trials = [
+        _measured(kind, model, min(times))
+        for (kind, model), times in zip(holding, zip(*turns, strict=True), strict=True)
+    ]
     best = min(trials, key=lambda trial: trial.rank)
     return best.kind, best.model
 

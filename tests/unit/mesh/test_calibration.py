@@ -65,6 +65,23 @@ def test_batches_end_where_they_get_slower() -> None:
     assert limit(Timed(batch=1.0, item=1.0, crowded=8)) == 8
 
 
+class Disturbed(Timed):
+    """Takes three times as long for everything between its tenth and its twentieth batch."""
+
+    def forward(self, items: Sequence[FakeItem]) -> npt.NDArray[np.float32]:
+        """The same numbers."""
+        before = self.now
+        found = super().forward(items)
+        if 10 <= len(self.sizes) < 20:
+            self.now += 2 * (self.now - before)
+        return found
+
+
+def test_a_slow_moment_changes_nothing() -> None:
+    """All sizes are measured in turns, and each has its best time."""
+    assert limit(Disturbed(batch=0.1, item=1.0)) == limit(Timed(batch=0.1, item=1.0))
+
+
 def test_the_limit_is_in_the_encoders_unit() -> None:
     """Items times their size."""
     encoder = Timed(batch=0.0, item=1.0)

@@ -37,6 +37,14 @@ def test_the_fastest_is_chosen() -> None:
         assert choose(kinds, Loader(), SECONDS.__getitem__) == (BF16, BF16)
 
 
+def test_a_slow_moment_makes_no_kind_lose() -> None:
+    """It befalls all that are measured then, and each has its best time."""
+    slow = iter([10.0] * 3 + [1.0] * 100)
+    assert choose((FP32, SLOW, BF16), Loader(), lambda kind: next(slow) * SECONDS[kind])[0] == BF16
+    slow = iter([1.0, 1.0, 10.0] + [1.0] * 100)
+    assert choose((FP32, SLOW, BF16), Loader(), lambda kind: next(slow) * SECONDS[kind])[0] == BF16
+
+
 def test_float32_is_preferred_unless_the_other_is_clearly_faster() -> None:
     """A few percent are not worth the rounding."""
     assert choose((BF16, FP32), Loader(), {BF16: 0.95, FP32: 1.0}.__getitem__)[0] == FP32
