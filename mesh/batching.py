@@ -59,7 +59,7 @@ class Batcher(Generic[I, R]):
         self._next = asyncio.Lock()
         self._closing = False
         self._changed = asyncio.Event()
-        self._spares = Spares(sharing.crowded, self._holds_up)
+        self._spares = Spares(self._holds_up, self._could_begin)
         self._places: Places[I, R] = Places(observer, self._changed.set)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -128,6 +128,14 @@ class Batcher(Generic[I, R]):
     def _holds_up(self) -> bool:
         return self._running > 0 and self._places.waiting > 0
 
+    def _could_begin(self) -> bool:
+        """Whether another worker would take a batch now."""
+        waiting = self._places.unexpired()
+        return bool(waiting) and (self._is_full(waiting) or not self._sharing.crowded())
+
+    def _is_full(self, waiting: Sequence[Place[I, R]]) -> bool:
+        return not self._limits.allow(len(waiting) + 1, waiting[0].size)
+
     async def _work(self, worker: Worker[I, R], thread: Thread, index: int) -> None:
         """The life of one worker: batch after batch until the Batcher closes."""
         try:
@@ -175,15 +183,14 @@ class Batcher(Generic[I, R]):
         """Seconds for which a batch of these would rather wait for others; None without any."""
         if not waiting:
             return None
-        oldest = waiting[0]
-        if not self._limits.allow(len(waiting) + 1, oldest.size):
+        if self._is_full(waiting):
             return 0
         if self._running and self._sharing.crowded():
             return LOOK_AGAIN
         if not self._places.coming:
             return 0
         patience = self._sharing.patience
-        until = min(oldest.since, *(p.caller.deadline - 2 * patience for p in waiting))
+        until = min(waiting[0].since, *(p.caller.deadline - 2 * patience for p in waiting))
         return max(0.0, until + patience - time.monotonic())
 
     async def _run(self, batch: list[Place[I, R]], worker: Worker[I, R], thread: Thread) -> None:

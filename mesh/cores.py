@@ -22,7 +22,7 @@ class Sharing:
 
     `patience`: seconds for which a batch waits at most for items that hold a place already.
     `crowded`: whether a batch beside those that run would have to wait for a core. Never raises.
-    `spare`: whether workers beyond the first stay away until cores are idle time and again.
+    `spare`: whether workers beyond the first stay away until they are needed (mesh.spares).
     """
 
     patience: float

@@ -96,7 +96,7 @@ class NodeSettings(ProcessSettings):
     # 0: all cores. `sensemesh up` divides the cores among the nodes that it starts.
     threads: Annotated[int, Field(ge=0)] = 0
     # Batches that each device computes at a time, each on its own `threads`. On a CPU there is one
-    # at a time until cores are found idle time and again.
+    # at a time until full batches wait, or cores are found idle, time and again.
     workers: Count = 1
     drain: Seconds = 20.0
     # Items, and bytes of calls, that a node holds at a time; what comes on top is refused at once.

@@ -1,8 +1,8 @@
-"""When a spare worker is needed: cores are idle time and again while items wait beside a batch.
+"""When a spare worker is needed: items wait beside a batch, and could begin, time and again.
 
 A worker takes memory from its first batch on: a model of its own, or at least all that lies between
-the layers. Where the encoders of a mesh keep the cores busy together, one each is enough; where one
-modality comes, or few requests, the cores of the others are there for more.
+the layers. Where the encoders of a mesh keep the cores busy together, one is enough for all but the
+slowest of them; where one modality comes, or few requests, the cores of the others are there.
 """
 
 import asyncio
@@ -11,19 +11,24 @@ from typing import Final
 
 from mesh.cores import LOOK_AGAIN
 
-# How often a core must have been found idle, and how many looks in vain take one of those back. Of
-# a hundred looks on two cores 5 to 30 find one where one modality comes, and one where all do.
+# How often a batch could have begun, and how many looks in vain take one of those back. On two
+# cores more than every tenth look finds that where one modality comes; where all do, it does so at the
+# slowest encoder, where full batches wait. A second worker there answers a tenth more requests, and
+# none at the two others.
 NEEDED: Final = 10
-IN_VAIN: Final = 30
+IN_VAIN: Final = 10
 
 
 class Spares:
     """Lets spare workers in, one at a time. Lives on the event loop."""
 
-    def __init__(self, crowded: Callable[[], bool], held_up: Callable[[], bool]) -> None:
-        """`held_up`: whether items wait while a batch runs. `look` must be called when they do."""
-        self._crowded = crowded
+    def __init__(self, held_up: Callable[[], bool], could_begin: Callable[[], bool]) -> None:
+        """`held_up`: whether items wait while a batch runs; `look` must be called when they do.
+
+        `could_begin`: whether another worker would begin with them now.
+        """
         self._held_up = held_up
+        self._could_begin = could_begin
         self._closing = False
         self._happened = asyncio.Event()
         self._next = asyncio.Lock()
@@ -43,7 +48,7 @@ class Spares:
             found = 0.0
             while found < NEEDED and not self._closing:
                 if self._held_up():
-                    found = max(0.0, found - 1 / IN_VAIN) if self._crowded() else found + 1
+                    found = found + 1 if self._could_begin() else max(0.0, found - 1 / IN_VAIN)
                     await asyncio.sleep(LOOK_AGAIN)
                 else:
                     self._happened.clear()

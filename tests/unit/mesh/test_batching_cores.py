@@ -138,8 +138,8 @@ class TestSpares:
     """Where a further worker costs memory."""
 
     async def test_one_worker_does_all_while_others_take_the_cores(self) -> None:
-        """A spare one takes no batch, not even a full one, nor the next one in turn."""
-        crowded = bench(workers=2, max_items=2, sharing=Crowd().spare)
+        """A spare one takes no batch, nor the next one in turn."""
+        crowded = bench(workers=2, sharing=Crowd().spare)
         crowded.batcher.start()
         first = await crowded.occupy()
         tasks = await crowded.queue(1, 2)
@@ -159,6 +159,16 @@ class TestSpares:
         tasks = await crowded.queue(1, 2)
         crowd.there = False
         assert await outcomes(tasks) == [2, 4]
+        assert not first.done()
+        await close(crowded)
+
+    async def test_a_spare_worker_comes_once_full_batches_wait(self) -> None:
+        """Whatever the cores do: the node has more to do than one worker can."""
+        crowded = bench(workers=2, max_items=2, sharing=Crowd().spare)
+        crowded.batcher.start()
+        first = await crowded.occupy()
+        crowded.workers[1].gate.open()
+        assert await outcomes(await crowded.queue(1, 2)) == [2, 4]
         assert not first.done()
         await close(crowded)
 

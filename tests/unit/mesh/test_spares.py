@@ -29,15 +29,15 @@ class Cores:
         self._idle = bool(found)
         return found is not None
 
-    def crowded(self) -> bool:
+    def could_begin(self) -> bool:
         """What the look finds."""
-        return not self._idle
+        return self._idle
 
 
 async def is_needed(idle: Iterable[bool]) -> bool:
     """Whether after all of these looks a worker was let in."""
     cores = Cores(idle)
-    spares = Spares(cores.crowded, cores.held_up)
+    spares = Spares(cores.held_up, cores.could_begin)
     waiting = asyncio.create_task(spares.needed())
     for _ in range(100 * IN_VAIN):
         await asyncio.sleep(0)
@@ -66,7 +66,7 @@ async def test_it_is_not_needed_where_cores_are_seldom_idle() -> None:
 async def test_they_are_let_in_one_at_a_time() -> None:
     """The next one must find idle cores beside those that came before."""
     cores = Cores([True] * (2 * NEEDED - 1))
-    spares = Spares(cores.crowded, cores.held_up)
+    spares = Spares(cores.held_up, cores.could_begin)
     waiting = [asyncio.create_task(spares.needed()) for _ in range(2)]
     for _ in range(5 * NEEDED):
         await asyncio.sleep(0)
@@ -83,7 +83,7 @@ async def test_it_looks_only_when_something_happened() -> None:
         looks.append(held_up)
         return held_up
 
-    spares = Spares(lambda: False, is_held_up)
+    spares = Spares(is_held_up, lambda: True)
     waiting = asyncio.create_task(spares.needed())
     for _ in range(20):
         await asyncio.sleep(0)
