@@ -17,7 +17,6 @@ Reports = Mapping[Modality, ModalityReport]
 TimingMs = Mapping[str, float]
 
 # Made once: a cached answer has little else to do.
-_MODALITIES: Final = tuple(Modality)
 _ABSENT: Final = ModalityReport("absent")
 _CACHED: Final = {cut: ModalityReport("cached", truncated=cut) for cut in (False, True)}
 
@@ -91,7 +90,7 @@ def prediction(scores: Scores, reports: Reports, timing_ms: TimingMs) -> Predict
         model_name=scores.name,
         model_version=scores.version,
         probabilities=scores.probabilities,
-        modalities={modality: reports.get(modality, _ABSENT) for modality in _MODALITIES},
+        modalities={modality: reports.get(modality, _ABSENT) for modality in Modality},
         timing_ms=timing_ms,
     )
 

@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from mesh.cores import Sharing
 from mesh.errors import InvalidInput, MeshError
 from tests.fake_models import PATIENCE
@@ -102,10 +104,11 @@ class TestCrowds:
         assert batches(crowded) == [[0.5], [1, 2, 3]]
         await close(crowded)
 
-    async def test_a_second_batch_begins_once_a_core_is_idle(self) -> None:
-        """Though nothing else happens."""
+    @pytest.mark.parametrize("spare", [False, True])
+    async def test_a_second_batch_begins_once_a_core_is_idle(self, spare: bool) -> None:
+        """Though nothing else happens; and a spare worker, once cores stay idle."""
         crowd = Crowd()
-        crowded = bench(workers=2, sharing=crowd.sharing)
+        crowded = bench(workers=2, sharing=replace(crowd.sharing, spare=spare))
         crowded.batcher.start()
         first = await crowded.occupy()
         crowded.workers[1].gate.open()
@@ -116,9 +119,10 @@ class TestCrowds:
         assert not first.done()
         await close(crowded)
 
-    async def test_a_full_batch_waits_for_no_core(self) -> None:
-        """It gains nothing by it."""
-        crowded = bench(workers=2, max_items=2, sharing=Crowd().sharing)
+    @pytest.mark.parametrize("spare", [False, True])
+    async def test_a_full_batch_waits_for_no_core(self, spare: bool) -> None:
+        """It gains nothing by it; and a spare worker begins, once they wait again and again."""
+        crowded = bench(workers=2, max_items=2, sharing=replace(Crowd().sharing, spare=spare))
         crowded.batcher.start()
         first = await crowded.occupy()
         crowded.workers[1].gate.open()
@@ -147,29 +151,6 @@ class TestSpares:
         assert await outcomes([first, *tasks]) == [1, 2, 4]
         assert await crowded.submit(3) == 6
         assert crowded.workers[1].batches == []
-        await close(crowded)
-
-    async def test_a_spare_worker_comes_once_cores_stay_idle(self) -> None:
-        """From then on it is one of them."""
-        crowd = Crowd()
-        crowded = bench(workers=2, sharing=crowd.spare)
-        crowded.batcher.start()
-        first = await crowded.occupy()
-        crowded.workers[1].gate.open()
-        tasks = await crowded.queue(1, 2)
-        crowd.there = False
-        assert await outcomes(tasks) == [2, 4]
-        assert not first.done()
-        await close(crowded)
-
-    async def test_a_spare_worker_comes_once_full_batches_wait(self) -> None:
-        """Whatever the cores do: the node has more to do than one worker can."""
-        crowded = bench(workers=2, max_items=2, sharing=Crowd().spare)
-        crowded.batcher.start()
-        first = await crowded.occupy()
-        crowded.workers[1].gate.open()
-        assert await outcomes(await crowded.queue(1, 2)) == [2, 4]
-        assert not first.done()
         await close(crowded)
 
     async def test_a_spare_worker_prepares_itself_on_what_waits(self) -> None:
