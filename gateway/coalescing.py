@@ -59,8 +59,10 @@ class Coalescer(Generic[T, R]):
         try:
             return await pending.outcome
         finally:
-            if pending.outcome.cancelled() and pending.call is not None:
-                pending.call.leave()
+            # Let go of it: as a cycle the two would keep what was sent until Python looks for such.
+            call, pending.call = pending.call, None
+            if call is not None and pending.outcome.cancelled():
+                call.leave()
 
     async def close(self) -> None:
         """End the calls in flight; whoever still waits for an item gets Unavailable."""
