@@ -44,8 +44,10 @@ class Mesh:
         return {name: family([int(pid)]) for name, pid in spawned}
 
     def memory(self) -> dict[str, float]:
-        """MiB by process, and of all together."""
-        found = {name: memory(pids) for name, pids in self.pids().items()}
+        """MiB by process, and of all together, with what starts and watches them."""
+        pids = self.pids()
+        others = set(family([self.pid])).difference(*pids.values())
+        found = {name: memory(of_it) for name, of_it in (pids | {"sensemesh up": others}).items()}
         return found | {"all": sum(found.values())}
 
     def engines(self) -> dict[str, str]:

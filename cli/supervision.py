@@ -180,7 +180,7 @@ def _private_folder() -> Iterator[Path]:
 
 
 async def _start(folder: Path, cwd: Path) -> asyncio.subprocess.Process:
-    argv = ["-m", "supervisor.supervisord", "-n", "-c", str(folder / "supervisord.conf")]
+    argv = ["-m", "cli.zygote", "-n", "-c", str(folder / "supervisord.conf")]
     with (folder / "logs" / f"{OWN_LOG}.log").open("ab") as output:
         return await asyncio.create_subprocess_exec(
             sys.executable,

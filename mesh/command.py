@@ -7,6 +7,7 @@ back. So another process does that and ends: the same command with `measure`, by
 cache can also be filled ahead of a start.
 """
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -48,6 +49,17 @@ def run_fusion(package: str, load_one: LoadClassifier) -> None:
     measure = partial(measure_fusion, load=load_one)
     # It does little, and all that is left of a request waits for it.
     _run(package, partial(load_fusion, load=load_one), measure, SHORT_SLICE)
+
+
+def import_ahead() -> None:
+    """Import what a node imports only once it loads, into a process of which nodes are forks."""
+    import uvicorn.lifespan.on
+    import uvicorn.protocols.http.auto  # noqa: F401
+
+    from mesh.openvino_model import openvino
+
+    if importlib.util.find_spec("openvino"):
+        openvino()
 
 
 def _run(

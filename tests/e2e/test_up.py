@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from cli.__main__ import main
 from cli.machine import cores, physical_cores
-from cli.topology import ENCODERS
+from cli.topology import ENCODERS, NODES
 from tests.e2e.member import within
 from tests.running_mesh import RunningMesh
 
@@ -79,7 +79,7 @@ def test_encoders_that_compute_on_one_thread_are_at_home(up: Up) -> None:
         set(psutil.Process(up.pid(name)).cpu_affinity() or ()) for name in (*ENCODERS, "fusion")
     )
     assert len(fusion) == cores()
-    if int(psutil.Process(up.pid(ENCODERS[0])).environ()["MESH_THREADS"]) > 1:
+    if cores() // len(NODES) > 1:  # Threads for each node.
         assert encoders == [fusion] * 3
     else:
         assert all(home in map(set, physical_cores()) for home in encoders)
@@ -94,6 +94,16 @@ def test_no_node_has_torch_in_memory_that_does_not_compute_by_it(up: Up) -> None
         holding = [json.loads(line) for line in lines if "golden_examples_hold" in line]
         maps = Path(f"/proc/{up.pid(name)}/maps").read_text()
         assert ("libtorch" in maps) == (holding[-1]["engine"] == "torch"), name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nodes are no forks")
+def test_nodes_and_gateway_share_what_they_have_loaded(up: Up) -> None:
+    """Processes that were started anew would have no page in common but those of files."""
+    assert "not loaded ahead" not in (up.logs / "supervisor.log").read_text()
+    for name in (*NODES, "gateway"):
+        rollup = Path(f"/proc/{up.pid(name)}/smaps_rollup").read_text()
+        [kib] = re.findall(r"Shared_Dirty: +(\d+) kB", rollup)
+        assert int(kib) > 10 * 1024, name
 
 
 def homes(process: psutil.Process) -> list[int]:

@@ -1,0 +1,165 @@
+"""Supervisord, whose children are copies of itself that have loaded already what they run.
+
+    python -m cli.zygote -n -c supervisord.conf
+
+Of all that a process of the mesh imports, the others import most as well: 30 to 40 MiB each, and a
+second of a core. This process imports it once, and those that it forks share its memory until they
+write to it. They need not start anew to run something else: a program `python -m PACKAGE` is that
+package's `__main__`, run in the fork. Any other program is executed, as supervisord does it.
+
+Linux alone: elsewhere system libraries may not survive a fork, and all programs are executed.
+"""
+
+import atexit
+import gc
+import importlib.util
+import os
+import runpy
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
+
+from setproctitle import setproctitle
+from supervisor import supervisord
+from supervisor.options import ServerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command `env NAME=VALUE ... python -m package argument ...`, taken apart."""
+
+    settings: Mapping[str, str]
+    package: str
+    arguments: Sequence[str]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Self | None:
+        """The program of a command; None where it is another kind of command."""
+        if not words or os.path.basename(words[0]) != "env":
+            return None
+        settings, rest = {}, list(words[1:])
+        while rest and "=" in rest[0]:
+            name, _, settings[name] = rest.pop(0).partition("=")
+        if rest[:2] != [sys.executable, "-m"] or len(rest) < 3:
+            return None
+        return cls(settings, rest[2], rest[3:])
+
+    @property
+    def main(self) -> str:
+        """The module that is run."""
+        return f"{self.package}.__main__"
+
+
+class Options(ServerOptions):  # type: ignore[misc]  # It has no types.
+    """Supervisord's, with its way to become another program, in a child that it has forked."""
+
+    def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Replace the process, or only what it does, where that is here already."""
+        program = Program.of(argv)
+        if program and program.package in sys.modules:
+            _become(program, env)
+        super().execve(filename, argv, env)
+
+
+def _become(program: Program, env: Mapping[str, str]) -> NoReturn:
+    """Do in this process what a new one would; ends with it."""
+    status = 1
+    try:
+        _forget_the_parent()
+        sys.argv[:] = [program.package, *program.arguments]
+        # For ps(1). Before the environment changes, by which the place of the title is found.
+        setproctitle(shlex.join([sys.executable, "-m", *sys.argv]))
+        os.environ.clear()
+        os.environ.update({**env, **program.settings})
+        runpy.run_module(program.package, run_name="__main__", alter_sys=True)
+        status = 0
+    except SystemExit as end:
+        status = _status(end)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Not by returning: whoever forked would go on as a second supervisord.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _forget_the_parent() -> None:
+    """Give signals back their meaning, as a new program finds them: ignored ones stay ignored."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _status(end: SystemExit) -> int:
+    """The exit status, as Python itself has it: words are said, and mean 1."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+def load(programs: Iterable[Program]) -> None:
+    """Import all that these programs will."""
+    mains = [program.main for program in programs if _is_there(program.main)]
+    for main in mains:
+        with _telling(main):
+            importlib.import_module(main)
+        # It is run as another module, `__main__`, which Python warns of where this one is there.
+        sys.modules.pop(main, None)
+    if "mesh.command" in sys.modules:  # There are nodes among them.
+        with _telling("what nodes import later"):
+            from mesh.command import import_ahead
+
+            import_ahead()
+    # A collector would write to every object, and so to every page that is shared.
+    gc.collect()
+    gc.freeze()
+
+
+def _is_there(module: str) -> bool:
+    with suppress(ImportError):
+        return importlib.util.find_spec(module) is not None
+    return False
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Go on where something can't be imported: the program's own log then says more."""
+    try:
+        yield
+    except Exception as error:
+        print(f"not loaded ahead: {what}: {error!r}", file=sys.stderr)
+
+
+def main() -> None:
+    """Be supervisord until a signal ends it."""
+    options: Any = Options()
+    options.realize(doc=supervisord.__doc__)
+    options.first, options.test = True, False
+    if sys.platform == "linux":
+        load(_programs(options))
+    supervisord.go(options)
+    options.close_httpservers()
+    options.close_logger()
+
+
+def _programs(options: Any) -> list[Program]:
+    """Those of the configuration that can be forked."""
+    commands = [
+        shlex.split(process.command)
+        for group in options.process_group_configs
+        for process in group.process_configs
+    ]
+    return [program for program in map(Program.of, commands) if program]
+
+
+if __name__ == "__main__":
+    main()
