@@ -11,7 +11,7 @@ from typing import Final, get_args
 from mesh.settings import NodeSettings
 
 # What is no choice of its own, what is no faster on a CPU than float32, and what there isn't.
-LEFT_OUT: Final = ("auto", "float16", "torch int8")
+LEFT_OUT: Final = ("auto", "float16", "torch int8", "torch int8_dynamic")
 
 
 @dataclass(frozen=True, slots=True)

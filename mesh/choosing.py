@@ -129,6 +129,7 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
     return {
         "version": artifact.version,
         "code": sources_hash(module),
+        "allowed": [" ".join(kind) for kind in kinds(settings)],
         "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads", "workers"}),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),

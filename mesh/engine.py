@@ -80,8 +80,18 @@ def kinds(settings: NodeSettings) -> list[Kind]:
     if settings.engine == "auto":
         is_possible = is_on_cpu(settings) and importlib.util.find_spec("openvino")
         engines = ["openvino", "torch"] if is_possible else ["torch"]
-    dtypes = ["bfloat16", "float32"] if settings.dtype == "auto" else [settings.dtype]
-    return [Kind(engine, dtype) for engine in engines for dtype in dtypes]
+    found = []
+    for engine in engines:
+        dtypes = _AUTO[engine] if settings.dtype == "auto" else [settings.dtype]
+        found += [Kind(engine, dtype) for dtype in dtypes]
+    return found
+
+
+# What "auto" tries: all that may be fast, and needs no file of its own.
+_AUTO: Final = {
+    "openvino": ("int8_dynamic", "bfloat16", "float32"),
+    "torch": ("bfloat16", "float32"),
+}
 
 
 def is_on_cpu(settings: NodeSettings) -> bool:

@@ -203,7 +203,7 @@ def _for_heads(settings: NodeSettings) -> NodeSettings:
 
     A head is too small for its speed to matter.
     """
-    dtype = "float32" if settings.dtype in ("auto", "int8") else settings.dtype
+    dtype = "float32" if settings.dtype in ("auto", "int8", "int8_dynamic") else settings.dtype
     return settings.model_copy(update={"workers": 1, "dtype": dtype})
 
 

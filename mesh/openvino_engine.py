@@ -18,7 +18,8 @@ from mesh.artifact import Artifact
 from mesh.engine import Array, Engine, EngineUnsuitable, Inputs, MakeNetwork
 from mesh.engine_cache import EngineCache
 from mesh.mapped import unload_files
-from mesh.openvino_model import core, kept, last_line, quantized
+from mesh.openvino_model import core, kept, kept_rounded, last_line, quantized
+from mesh.openvino_rounding import GROUP
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,12 +47,9 @@ def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engi
     Raises EngineUnsuitable where the network can't be converted or run, or the CPU has no such
     dtype.
     """
-    precision = _precision(setup.dtype)
-    if setup.dtype == "int8":
-        model = quantized(setup.artifact)
-    else:
-        model = kept(make, example, setup.artifact, setup.cache)
-    compiled = _Compiled(partial(_compile, model, precision, setup.shape), setup.shape.workers)
+    settings = _settings(setup)
+    model = _model(make, example, setup)
+    compiled = _Compiled(partial(_compile, model, settings), setup.shape.workers)
 
     def run(inputs: Inputs) -> Array:
         arrays = {name: np.asarray(value) for name, value in inputs.items()}
@@ -61,6 +59,17 @@ def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engi
     dim = run(example).shape[1]
     unload_files()
     return Engine(run, dim)
+
+
+def _model(make: MakeNetwork, example: Inputs, setup: Setup) -> Any:
+    """The network in the form that the dtype asks for."""
+    match setup.dtype:
+        case "int8":
+            return quantized(setup.artifact)
+        case "int8_dynamic":
+            return kept_rounded(make, example, setup.artifact, setup.cache)
+        case _:
+            return kept(make, example, setup.artifact, setup.cache)
 
 
 class _Compiled:
@@ -118,14 +127,14 @@ def has_bfloat16() -> bool:
 
 def _precision(dtype: str) -> str:
     """What is computed in, beside int8 where that was chosen for most."""
-    if dtype not in ("float32", "bfloat16", "int8"):
+    if dtype not in ("float32", "bfloat16", "int8", "int8_dynamic"):
         raise EngineUnsuitable(f"MESH_DTYPE: the openvino engine has no {dtype}")
     if dtype == "bfloat16" and not has_bfloat16():
         raise EngineUnsuitable("MESH_DTYPE: this CPU has no bfloat16")
-    return "f32" if dtype == "float32" or not has_bfloat16() else "bf16"
+    return "bf16" if dtype in ("bfloat16", "int8") and has_bfloat16() else "f32"
 
 
-def _compile(model: Any, precision: str, shape: Shape) -> Any:
+def _settings(setup: Setup) -> dict[str, Any]:
     """For one batch at a time, which is computed on its caller's thread, wherever that may run.
 
     A model of several streams computes on threads of its own, which know no home core.
@@ -133,13 +142,19 @@ def _compile(model: Any, precision: str, shape: Shape) -> Any:
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": shape.threads,
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": setup.shape.threads,
+        "INFERENCE_PRECISION_HINT": _precision(setup.dtype),
         # Else every process on the machine pins its threads to the same first cores.
         "ENABLE_CPU_PINNING": False,
     }
-    if shape.workers > 1:  # Else it keeps to one thread a core, and workers share those.
+    if setup.shape.workers > 1:  # Else it keeps to one thread a core, and workers share those.
         settings["ENABLE_HYPER_THREADING"] = True
+    if setup.dtype == "int8_dynamic":
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
+    return settings
+
+
+def _compile(model: Any, settings: Mapping[str, Any]) -> Any:
     try:
         return core().compile_model(model, "CPU", settings).create_infer_request()
     except RuntimeError as error:

@@ -7,7 +7,7 @@ mapped from the file, so that processes on one machine share them.
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ import structlog
 from mesh.artifact import Artifact
 from mesh.engine import EngineUnsuitable, Inputs, MakeNetwork
 from mesh.engine_cache import EngineCache, Key, sources_hash
+from mesh.openvino_rounding import RULE, round_matrices
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,10 +61,24 @@ def quantized(artifact: Artifact) -> Any:
 
 def kept(make: MakeNetwork, example: Inputs, artifact: Artifact, cache: EngineCache) -> Any:
     """The converted network, from the cache or else put there."""
-    key = _key(make, artifact)
+    return _kept(_key(make, artifact), lambda: convert(make(), example), cache)
+
+
+def kept_rounded(make: MakeNetwork, example: Inputs, artifact: Artifact, cache: EngineCache) -> Any:
+    """The same with its matrices rounded, as mesh.openvino_rounding does it."""
+
+    def rounded() -> Any:
+        model = kept(make, example, artifact, cache)
+        round_matrices(model)
+        return model
+
+    return _kept({**_key(make, artifact), "rounded": RULE}, rounded, cache)
+
+
+def _kept(key: Key, make: Callable[[], Any], cache: EngineCache) -> Any:
     if model := _read(cache.read(key)):
         return model
-    model = convert(make(), example)
+    model = make()
     # Read even now: its weights are mapped then, and each start computes the same to the last bit.
     return _read(cache.write(key, lambda part: save(model, part / MODEL))) or model
 

@@ -36,7 +36,7 @@ from training.trained import Model, load_model, raw_inputs
 INPUTS: Final = 300
 # What NNCF keeps exact in these is more than in convolutions.
 TRANSFORMERS: Final = ("bert", "gpt", "vit", "whisper")
-DTYPES: Final = ("float32", "bfloat16", "int8")
+DTYPES: Final = ("float32", "bfloat16", "int8_dynamic", "int8")
 
 
 @dataclass(frozen=True)
