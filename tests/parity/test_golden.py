@@ -10,8 +10,9 @@ import torch
 
 from mesh.artifact import Artifact
 from mesh.embedding import Modality
+from mesh.engine import Kind, builders
 from mesh.golden import check_classifier, check_encoder
-from mesh.settings import InputLimits
+from mesh.settings import InputLimits, NodeSettings
 from mesh.torch_engine import torch_engine
 from services.audio_encoder.encoder import AudioEncoder
 from services.fusion.classifier import FusionClassifier
@@ -43,6 +44,17 @@ def test_an_encoder_computes_its_golden_embeddings(modality: Modality, engine_cl
     encoder = ENCODERS[modality].load(artifact, engine, InputLimits())
 
     assert check_encoder(encoder, artifact, engine_class) >= artifact.tolerance(engine_class)
+
+
+@pytest.mark.parametrize("modality", ENCODERS, ids=str)
+def test_an_encoder_is_nearly_as_good_in_8_bits(modality: Modality, tmp_path: Path) -> None:
+    """Far within what its artifact allows, as its scores on dev do not move."""
+    artifact = Artifact.open(MODEL / modality)
+    kind, settings = Kind("openvino", "int8_dynamic"), NodeSettings(engine_cache=str(tmp_path))
+    (engine,) = builders(kind, settings, artifact)
+    encoder = ENCODERS[modality].load(artifact, engine, InputLimits())
+
+    assert check_encoder(encoder, artifact, kind.tolerance) > 0.999
 
 
 def test_fusion_computes_its_golden_probabilities(engine_class: str) -> None:

@@ -45,6 +45,7 @@ def settings(**changed: object) -> NodeSettings:
 def test_auto_allows_every_engine_and_dtype_of_a_cpu() -> None:
     """The last one is that of the golden examples, whose error says most."""
     assert kinds(settings()) == [
+        Kind("openvino", "int8_dynamic"),
         Kind("openvino", "bfloat16"),
         Kind("openvino", "float32"),
         Kind("torch", "bfloat16"),
@@ -73,7 +74,13 @@ def test_what_is_asked_for_is_the_only_kind() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "expected"),
-    [("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "bf16"), ("int8", "bf16")],
+    [
+        ("float32", "fp32"),
+        ("bfloat16", "bf16"),
+        ("float16", "bf16"),
+        ("int8", "bf16"),
+        ("int8_dynamic", "bf16"),
+    ],
 )
 def test_the_tolerance_of_an_engine_is_that_of_its_numbers(dtype: str, expected: str) -> None:
     """Artifacts state one for float32 and one for what is coarser."""
