@@ -5,26 +5,27 @@
 Of all that a process of the mesh imports, the others import most as well: 30 to 40 MiB each, and a
 second of a core. This process imports it once, and those that it forks share its memory until they
 write to it. They need not start anew to run something else: a program `python -m PACKAGE` is that
-package's `__main__`, run in the fork. Any other program is executed, as supervisord does it.
+package's `__main__`, run in the fork. Any other program, and one that can't be loaded ahead, is
+executed, as supervisord does it.
 
 Linux alone: elsewhere system libraries may not survive a fork, and all programs are executed.
 """
 
 import atexit
 import gc
-import importlib.util
+import importlib
 import os
 import runpy
 import shlex
 import signal
 import sys
-import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
-from setproctitle import setproctitle
+from setproctitle import setproctitle, setthreadtitle
 from supervisor import supervisord
 from supervisor.options import ServerOptions
 
@@ -58,10 +59,13 @@ class Program:
 class Options(ServerOptions):  # type: ignore[misc]  # It has no types.
     """Supervisord's, with its way to become another program, in a child that it has forked."""
 
+    # The packages that need not be executed.
+    loaded: Collection[str] = ()
+
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Replace the process, or only what it does, where that is here already."""
         program = Program.of(argv)
-        if program and program.package in sys.modules:
+        if program and program.package in self.loaded:
             _become(program, env)
         super().execve(filename, argv, env)
 
@@ -74,6 +78,7 @@ def _become(program: Program, env: Mapping[str, str]) -> NoReturn:
         sys.argv[:] = [program.package, *program.arguments]
         # For ps(1). Before the environment changes, by which the place of the title is found.
         setproctitle(shlex.join([sys.executable, "-m", *sys.argv]))
+        setthreadtitle(os.path.basename(sys.executable))
         os.environ.clear()
         os.environ.update({**env, **program.settings})
         runpy.run_module(program.package, run_name="__main__", alter_sys=True)
@@ -81,9 +86,11 @@ def _become(program: Program, env: Mapping[str, str]) -> NoReturn:
     except SystemExit as end:
         status = _status(end)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     finally:
-        # Not by returning: whoever forked would go on as a second supervisord.
+        # Not by returning: whoever forked would go on as a second supervisord. What Python itself
+        # does in the end is to wait for threads, and then this.
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -106,28 +113,21 @@ def _status(end: SystemExit) -> int:
     return 1
 
 
-def load(programs: Iterable[Program]) -> None:
-    """Import all that these programs will."""
-    mains = [program.main for program in programs if _is_there(program.main)]
-    for main in mains:
-        with _telling(main):
-            importlib.import_module(main)
+def load(programs: Iterable[Program]) -> set[str]:
+    """Import all that these programs will; the packages of which that was possible."""
+    loaded = set()
+    for program in programs:
+        with _telling(program.main):
+            importlib.import_module(program.main)
+            loaded.add(program.package)
         # It is run as another module, `__main__`, which Python warns of where this one is there.
-        sys.modules.pop(main, None)
+        sys.modules.pop(program.main, None)
     if "mesh.command" in sys.modules:  # There are nodes among them.
         with _telling("what nodes import later"):
             from mesh.command import import_ahead
 
             import_ahead()
-    # A collector would write to every object, and so to every page that is shared.
-    gc.collect()
-    gc.freeze()
-
-
-def _is_there(module: str) -> bool:
-    with suppress(ImportError):
-        return importlib.util.find_spec(module) is not None
-    return False
+    return loaded
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def _telling(what: str) -> Iterator[None]:
     """Go on where something can't be imported: the program's own log then says more."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         print(f"not loaded ahead: {what}: {error!r}", file=sys.stderr)
 
 
@@ -145,7 +145,10 @@ def main() -> None:
     options.realize(doc=supervisord.__doc__)
     options.first, options.test = True, False
     if sys.platform == "linux":
-        load(_programs(options))
+        options.loaded = load(_programs(options))
+        # A collector would write to every object, and so to every page that is shared.
+        gc.collect()
+        gc.freeze()
     supervisord.go(options)
     options.close_httpservers()
     options.close_logger()

@@ -59,10 +59,12 @@ class Coalescer(Generic[T, R]):
         try:
             return await pending.outcome
         finally:
-            # Let go of it: as a cycle the two would keep what was sent until Python looks for such.
             call, pending.call = pending.call, None
             if call is not None and pending.outcome.cancelled():
                 call.leave()
+            # An error's traceback holds this frame. With it, and with the call, these would be in
+            # cycles, and what was sent would stay until Python looks for such.
+            del item, pending, call
 
     async def close(self) -> None:
         """End the calls in flight; whoever still waits for an item gets Unavailable."""
@@ -118,6 +120,7 @@ class Coalescer(Generic[T, R]):
         finally:
             hold.cancel()
             self._release(call)
+            del call  # As in `submit`.
 
     def _release(self, call: "_Call[T, R]") -> None:
         if call.holds:

@@ -22,6 +22,7 @@ from mesh.calibration import GAIN, PER_BATCH, TURNS
 from mesh.engine import EngineUnsuitable, Kind, kinds
 from mesh.engine_cache import EngineCache, sources_hash
 from mesh.golden import GoldenMismatch
+from mesh.openvino_rounding import GROUP, RULE
 from mesh.settings import NodeSettings
 
 log = structlog.stdlib.get_logger(__name__)
@@ -133,6 +134,7 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
         "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads", "workers"}),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),
+        "rounding": {"rule": RULE, "group": GROUP},
         "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH, "turns": TURNS},
     }
 

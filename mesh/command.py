@@ -54,8 +54,10 @@ def run_fusion(package: str, load_one: LoadClassifier) -> None:
 def import_ahead() -> None:
     """Import what a node imports only once it loads, into a process of which nodes are forks."""
     import uvicorn.lifespan.on
-    import uvicorn.protocols.http.auto  # noqa: F401
+    import uvicorn.protocols.http.auto
+    import uvicorn.protocols.websockets.auto  # noqa: F401
 
+    import mesh.openvino_engine  # noqa: F401
     from mesh.openvino_model import openvino
 
     if importlib.util.find_spec("openvino"):

@@ -1,8 +1,10 @@
 """A network's matrices in 8 bits, for OpenVINO to multiply in integers: dynamic quantisation.
 
-Each output of a matrix gets a step and a zero of its own when the weights are rounded, once. What a
-matrix is multiplied with is rounded while it is computed, 64 numbers by their greatest, so that no
-example inputs have to be had beforehand. Everything else, convolutions among it, stays as it is.
+Each output of a matrix gets a step and a zero of its own when the weights are rounded, once, and so
+does each row of a table, such as words' or positions' vectors. What a matrix is multiplied with is
+rounded while it is computed, 64 numbers by their greatest, so that no example inputs have to be had
+beforehand. Everything else, convolutions among it, stays as it is. A processor that can't multiply
+integers fast gets the rounded weights as floats.
 """
 
 from typing import Any, Final
@@ -14,7 +16,7 @@ import numpy.typing as npt
 # processor of 2023 64 save a sixth of the time and cost nothing: the rounded weights decide how far
 # off a network is. By 128 or more a text gets further off.
 GROUP: Final = 64
-# Numbers of a matrix that is not worth it.
+# The fewest numbers of a matrix that is worth it.
 LEAST: Final = 128 * 128
 LEVELS: Final = 255
 # Changes with what `round_matrices` does: kept models of another rule are not used.

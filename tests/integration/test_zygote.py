@@ -44,13 +44,16 @@ async def test_a_fork_is_as_a_new_process_would_be(tmp_path: Path) -> None:
     assert len(said["open"]) == 4  # One of them is the folder that is being listed.
 
 
-@pytest.mark.parametrize(
-    ("how", "last"),
-    [("words", "the model is broken"), ("error", "LookupError: there is no model")],
-)
-async def test_a_forks_last_words_are_in_its_log(how: str, last: str, tmp_path: Path) -> None:
+async def test_a_forks_last_words_are_in_its_log(tmp_path: Path) -> None:
     """And its status is 1, as Python's would be."""
-    assert (await run(how, tmp_path, "exit status 1"))[-1] == last
+    assert (await run("words", tmp_path, "exit status 1"))[-1] == "the model is broken"
+
+
+async def test_an_error_that_ends_a_fork_is_logged(tmp_path: Path) -> None:
+    """In one line of JSON, as all that is logged."""
+    line = json.loads((await run("error", tmp_path, "exit status 1"))[-1])
+    assert line["event"] == "uncaught_exception"
+    assert "LookupError: there is no model" in line["exception"]
 
 
 async def test_a_fork_is_told_to_stop(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_an_encoder_computes_its_golden_embeddings(modality: Modality, engine_cl
 
 @pytest.mark.parametrize("modality", ENCODERS, ids=str)
 def test_an_encoder_is_nearly_as_good_in_8_bits(modality: Modality, tmp_path: Path) -> None:
-    """Far within what its artifact allows, as its scores on dev do not move."""
+    """Far within what its artifact allows. Of a picture's network there is nothing to round."""
     artifact = Artifact.open(MODEL / modality)
     kind, settings = Kind("openvino", "int8_dynamic"), NodeSettings(engine_cache=str(tmp_path))
     (engine,) = builders(kind, settings, artifact)

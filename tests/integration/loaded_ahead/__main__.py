@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from mesh.telemetry import configure_logging
 from tests.integration.loaded_ahead import LOADED_BY
 
 if __name__ == "__main__":
@@ -29,6 +30,7 @@ if __name__ == "__main__":
         case "words":
             sys.exit("the model is broken")
         case "error":
+            configure_logging("fake", "info")
             raise LookupError("there is no model")
         case "serve":
             signal.pause()

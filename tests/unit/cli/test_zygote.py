@@ -1,6 +1,7 @@
 """Which commands the process manager runs in forks of itself."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +32,24 @@ def test_any_other_command_is_executed(words: list[str]) -> None:
     assert Program.of(words) is None
 
 
-def test_what_can_not_be_loaded_is_left_to_the_program() -> None:
-    """Its log then says what is wrong, and all others are loaded."""
-    load([Program({}, "no_such_package", []), Program({}, "tests.integration.loaded_ahead", [])])
-    assert "tests.integration.loaded_ahead" in sys.modules
-    assert "tests.integration.loaded_ahead.__main__" not in sys.modules
+def test_what_can_not_be_loaded_is_left_to_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named; the program's own log then says what is wrong. All others are loaded."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in {"breaks": "1 / 0", "leaves": "raise SystemExit(3)"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+    names = [
+        "breaks",
+        "leaves",
+        "no_such_package",
+        "json.decoder",
+        "tests.integration.loaded_ahead",
+    ]
+
+    assert load([Program({}, name, []) for name in names]) == {names[-1]}
+
+    assert f"{names[-1]}.__main__" not in sys.modules
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in told] == [f"{name}.__main__" for name in names[:-1]]

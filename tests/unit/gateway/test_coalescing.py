@@ -1,6 +1,7 @@
 """Coalescing: few calls under load, none of it felt when idle."""
 
 import asyncio
+import contextlib
 import gc
 import weakref
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway import coalescing
-from gateway.coalescing import MAX_BYTES, MAX_CALLS, MAX_ITEMS, Coalescer
+from gateway.coalescing import MAX_BYTES, MAX_CALLS, MAX_ITEMS, Coalescer, Send
 from mesh.errors import InvalidInput, MeshError, Unavailable
 
 
@@ -201,18 +202,34 @@ class Large:
     """An item that can be watched as it goes."""
 
 
-async def test_nothing_of_an_item_stays_once_it_is_answered() -> None:
+async def _answered(items: Sequence[Large]) -> list[str | MeshError]:
+    return ["answer"] * len(items)
+
+
+async def _refused(items: Sequence[Large]) -> list[str | MeshError]:
+    return [InvalidInput("bad")] * len(items)
+
+
+async def _failed(items: Sequence[Large]) -> list[str | MeshError]:
+    raise Unavailable("nobody is there")
+
+
+async def _late(items: Sequence[Large]) -> list[str | MeshError]:
+    await asyncio.sleep(30)
+    return await _answered(items)
+
+
+@pytest.mark.parametrize("send", [_answered, _refused, _failed, _late])
+async def test_nothing_of_an_item_stays_once_its_caller_knows(send: Send[Large, str]) -> None:
     """Not even until Python looks for cycles, which takes hundreds of inputs of 100 KB."""
-
-    async def send(items: Sequence[Large]) -> list[str | MeshError]:
-        return ["answer"] * len(items)
-
     coalescer: Coalescer[Large, str] = Coalescer(send)
     item = Large()
     sent = weakref.ref(item)
     gc.disable()
     try:
-        assert await coalescer.submit(item, 1) == "answer"
+        with contextlib.suppress(MeshError, TimeoutError):
+            async with asyncio.timeout(0.05):
+                await coalescer.submit(item, 1)
         del item
         await settle()
         assert sent() is None
