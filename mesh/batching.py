@@ -129,9 +129,8 @@ class Batcher(Generic[I, R]):
         return self._running > 0 and self._places.waiting > 0
 
     def _could_begin(self) -> bool:
-        """Whether another worker would take a batch now."""
-        waiting = self._places.unexpired()
-        return bool(waiting) and (self._is_full(waiting) or not self._sharing.crowded())
+        """Whether another worker would find a batch and an idle core now."""
+        return bool(self._places.unexpired()) and not self._sharing.crowded()
 
     def _is_full(self, waiting: Sequence[Place[I, R]]) -> bool:
         return not self._limits.allow(len(waiting) + 1, waiting[0].size)

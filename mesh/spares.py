@@ -1,8 +1,8 @@
 """When a spare worker is needed: items wait beside a batch, and could begin, time and again.
 
 A worker takes memory from its first batch on: a model of its own, or at least all that lies between
-the layers. Where the encoders of a mesh keep the cores busy together, one is enough for all but the
-slowest of them; where one modality comes, or few requests, the cores of the others are there.
+the layers. Where the encoders of a mesh keep the cores busy together, one is enough for each; where
+one modality comes, or few requests, the cores of the others are there.
 """
 
 import asyncio
@@ -12,9 +12,7 @@ from typing import Final
 from mesh.cores import LOOK_AGAIN
 
 # How often a batch could have begun, and how many looks in vain take one of those back. On two
-# cores more than every tenth look finds that where one modality comes. Where all do, it does so at
-# the slowest encoder, where full batches wait: a second worker there answers 5 to 10 % more
-# requests, and none at the two others.
+# cores more than every tenth look finds that where one modality comes, and none does where all do.
 NEEDED: Final = 10
 IN_VAIN: Final = 10
 

@@ -119,10 +119,9 @@ class TestCrowds:
         assert not first.done()
         await close(crowded)
 
-    @pytest.mark.parametrize("spare", [False, True])
-    async def test_a_full_batch_waits_for_no_core(self, spare: bool) -> None:
-        """It gains nothing by it; and a spare worker begins, once they wait again and again."""
-        crowded = bench(workers=2, max_items=2, sharing=replace(Crowd().sharing, spare=spare))
+    async def test_a_full_batch_waits_for_no_core(self) -> None:
+        """It gains nothing by it."""
+        crowded = bench(workers=2, max_items=2, sharing=Crowd().sharing)
         crowded.batcher.start()
         first = await crowded.occupy()
         crowded.workers[1].gate.open()
@@ -141,9 +140,10 @@ class TestCrowds:
 class TestSpares:
     """Where a further worker costs memory."""
 
-    async def test_one_worker_does_all_while_others_take_the_cores(self) -> None:
-        """A spare one takes no batch, nor the next one in turn."""
-        crowded = bench(workers=2, sharing=Crowd().spare)
+    @pytest.mark.parametrize("max_items", [2, 32])
+    async def test_one_worker_does_all_while_others_take_the_cores(self, max_items: int) -> None:
+        """A spare one takes no batch, not even a full one, nor the next one in turn."""
+        crowded = bench(workers=2, max_items=max_items, sharing=Crowd().spare)
         crowded.batcher.start()
         first = await crowded.occupy()
         tasks = await crowded.queue(1, 2)
