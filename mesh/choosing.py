@@ -96,7 +96,7 @@ def _measured(kind: Kind, model: M, seconds: float) -> Trial[M]:
 def known_choice(
     settings: NodeSettings, artifact: Artifact, module: str
 ) -> Mapping[str, Any] | None:
-    """What an earlier start on this machine found, where the cache has it and it is allowed.
+    """What an earlier start on this machine found among the same kinds, where the cache has it.
 
     `engine` and `dtype`; and `max_batch_cost`, where that was measured. `module` is one of the
     package that computes: other code is another thing to measure, and to convert.
@@ -106,9 +106,9 @@ def known_choice(
         return None
     try:
         choice: dict[str, Any] = json.loads((folder / CHOICE).read_text())
+        return choice
     except (OSError, ValueError):  # Another process has just removed it.
         return None
-    return choice if Kind(choice["engine"], choice["dtype"]) in kinds(settings) else None
 
 
 def keep_choice(

@@ -12,7 +12,7 @@ from typing import Final
 from mesh.cores import LOOK_AGAIN
 
 # How often a batch could have begun, and how many looks in vain take one of those back. On two
-# cores more than every tenth look finds that where one modality comes, and none does where all do.
+# cores more than every tenth look finds that where one modality comes, and fewer do where all do.
 NEEDED: Final = 10
 IN_VAIN: Final = 10
 

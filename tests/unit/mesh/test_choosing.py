@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh import choosing
 from mesh.artifact import Artifact, ArtifactError
 from mesh.choosing import choose, first, keep_choice, known_choice, processor
 from mesh.engine import EngineUnsuitable, Kind
@@ -122,10 +123,13 @@ def test_a_choice_that_vanishes_is_none(
     assert known_choice(settings(tmp_path / "cache"), artifact, __name__) is None
 
 
-def test_a_choice_that_settings_no_longer_allow_is_none(tmp_path: Path, artifact: Artifact) -> None:
-    """As when an engine has another name."""
+def test_a_choice_among_other_kinds_is_none(
+    tmp_path: Path, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when there is a new one, which may be faster, or one of another name."""
     one = settings(tmp_path / "cache")
-    keep_choice(one, artifact, __name__, {**CHOICE, "engine": "abacus"})
+    keep_choice(one, artifact, __name__, CHOICE)
+    monkeypatch.setattr(choosing, "kinds", lambda settings: [BF16, FP32])
     assert known_choice(one, artifact, __name__) is None
 
 
