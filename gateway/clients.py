@@ -10,6 +10,7 @@ import grpc.aio
 from gateway.coalescing import MAX_ITEMS, Coalescer
 from gateway.metrics import GatewayMetrics
 from gateway.peer import Peer
+from gateway.replicas import Replicas
 from mesh.embedding import (
     Embedding,
     Modality,
@@ -81,6 +82,7 @@ class EncoderClient:
         self._calls = metrics.encode_calls.labels(modality)
         self._items = metrics.encode_items.labels(modality)
         self._coalescer: Coalescer[_Item, Embedding] = Coalescer(self._send)
+        self._replicas = Replicas()
 
     async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
         """The embedding of one input, or the error that its item got.
@@ -114,6 +116,7 @@ class EncoderClient:
         answer = await self._peer.call(self._stub.Encode, request, last, items[0].request_id)
         if len(answer.results) != len(items):
             raise MeshError(f"{len(answer.results)} results for {len(items)} items")
+        self._coalescer.calls = self._replicas.count(answer.replica)
         return [_outcome_from_pb(result) for result in answer.results]
 
 

@@ -1,12 +1,13 @@
 """Many items, few calls: what waits goes out together, and an idle mesh adds no wait.
 
-A remote call costs its sender a fixed amount of work, however many items it carries. So while a
-few are on their way, new items wait for the first to come back and then leave in one call.
-A call that takes long stops holding the others back after `HOLD` seconds: it may have met an
-address that hangs, and there may be others that don't.
+A remote call costs both sides a fixed amount of work, however many items it carries. So while one
+is on its way to each replica, new items wait for the first to come back and then leave in one call.
+A call that takes much longer than others did stops holding items back: it may have met an address
+that hangs, and there may be others that don't.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,13 @@ from typing import Final, Generic, TypeVar
 
 from mesh.errors import MeshError, Unavailable
 
-MAX_CALLS: Final = 2
-HOLD: Final = 0.05
+# A call holds others back for at most so many times what calls take, and in seconds
+PATIENCE: Final = 3.0
+# at least, since times that short are chance, and at most.
+LEAST_HOLD: Final = 0.05
+MOST_HOLD: Final = 1.0
+# The weight of the last call in what calls take.
+LAST: Final = 0.1
 # Calls on their way beyond which full ones wait, too.
 FULL_CALLS: Final = 32
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -31,14 +37,15 @@ Send = Callable[[Sequence[T]], Awaitable[Sequence[R | MeshError]]]
 class Coalescer(Generic[T, R]):
     """Turns submitted items into calls of `send`, at most MAX_BYTES each (a larger item alone).
 
-    `max_items` may be set to how many the other side likes best in one call.
+    `max_items` may be set to how many the other side likes best in one call, and `calls` to how
+    many may be on their way before items wait for each other.
     """
 
-    def __init__(self, send: Send[T, R], calls: int = MAX_CALLS) -> None:
-        """`calls`: how many may be on their way before items wait for each other."""
+    def __init__(self, send: Send[T, R]) -> None:
         self._send = send
-        self._most = calls
+        self.calls = 1
         self.max_items = MAX_ITEMS
+        self._usual = 0.0
         self._waiting: deque[_Pending[T, R]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0
@@ -86,16 +93,19 @@ class Coalescer(Generic[T, R]):
 
     def _may_depart(self) -> bool:
         """A full call gains nothing by waiting."""
-        return self._held < self._most or (len(self._calls) < FULL_CALLS and self._is_full())
+        return self._held < self.calls or (len(self._calls) < FULL_CALLS and self._is_full())
 
     def _is_full(self) -> bool:
         sizes = [pending.size for pending in self._waiting if not pending.outcome.done()]
         return len(sizes) >= self.max_items or sum(sizes) >= MAX_BYTES
 
     def _take(self) -> list["_Pending[T, R]"]:
+        """What goes into the next call: no more than its share where others may follow at once."""
+        free = max(1, self.calls - self._held)
+        most = min(self.max_items, -(-len(self._waiting) // free))
         taken: list[_Pending[T, R]] = []
         size = 0
-        while self._waiting and len(taken) < self.max_items:
+        while self._waiting and len(taken) < most:
             if self._waiting[0].outcome.done():  # Its caller left while it waited.
                 self._waiting.popleft()
                 continue
@@ -106,9 +116,13 @@ class Coalescer(Generic[T, R]):
         return taken
 
     async def _run(self, call: "_Call[T, R]") -> None:
-        hold = asyncio.get_running_loop().call_later(HOLD, self._release, call)
+        started = time.monotonic()
+        longest = min(max(LEAST_HOLD, PATIENCE * self._usual), MOST_HOLD)
+        hold = asyncio.get_running_loop().call_later(longest, self._release, call)
         try:
-            call.deliver(await self._send([pending.item for pending in call.items]))
+            outcomes = await self._send([pending.item for pending in call.items])
+            self._usual += LAST * (time.monotonic() - started - self._usual)
+            call.deliver(outcomes)
         except MeshError as error:
             call.deliver([error] * len(call.items))
         except asyncio.CancelledError:

@@ -30,6 +30,8 @@ from mesh.settings import GatewaySettings
 READ_TIMEOUT: Final = 0.02
 MGET_TIMEOUT: Final = 0.9 * READ_TIMEOUT
 WRITE_TIMEOUT: Final = 1.0
+# Seconds for which entries wait for others, and for the answer, whose way they would be in.
+WRITE_PAUSE: Final = 0.005
 PATIENCE: Final = 3
 PAUSE: Final = 0.5
 # Puts that may wait for a slow Redis; beyond it they are dropped and counted.
@@ -38,9 +40,16 @@ MAX_CONNECTIONS: Final = 32
 # Entries live up to a tenth longer than told, so that those written together don't end together.
 TTL_JITTER: Final = 0.1
 
-# Ends nobody else's claim, where one's own has run out meanwhile.
-END_CLAIM: Final = """
-if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end
+# Entries with their milliseconds, then the ends of claims, but of nobody else's where one's own has
+# run out meanwhile. One command, since each costs its sender more than what is in it.
+WRITE: Final = """
+local entries = tonumber(ARGV[1])
+for i = 1, entries do
+    redis.call("SET", KEYS[i], ARGV[2 * i], "PX", ARGV[2 * i + 1])
+end
+for i = entries + 1, #KEYS do
+    if redis.call("GET", KEYS[i]) == ARGV[entries + i + 1] then redis.call("DEL", KEYS[i]) end
+end
 """
 
 T = TypeVar("T")
@@ -74,7 +83,7 @@ class Store:
         self._ttl = settings.cache_ttl
         self._local = LocalStore(settings.cache_lru_bytes)
         self._metrics = metrics
-        self._reads: Coalescer[Sequence[str], dict[str, bytes]] = Coalescer(self._read, calls=1)
+        self._reads: Coalescer[Sequence[str], dict[str, bytes]] = Coalescer(self._read)
         self._unwritten: list[_Put] = []
         self._writing: asyncio.Task[None] | None = None
         self._failures = 0
@@ -183,6 +192,7 @@ class Store:
     async def _write_all(self) -> None:
         """Write until nothing is left; what comes meanwhile goes together."""
         while self._unwritten:
+            await asyncio.sleep(WRITE_PAUSE)
             puts, self._unwritten = self._unwritten, []
             try:
                 await self._write(puts)
@@ -193,13 +203,14 @@ class Store:
 
     async def _write(self, puts: Sequence["_Put"]) -> None:
         async with asyncio.timeout(WRITE_TIMEOUT):
-            pipe = self._redis.pipeline(transaction=False)
-            for put in puts:
-                for key, value in put.entries.items():
-                    pipe.set(key, value, px=self._lifetime_ms())
-                if put.done:
-                    pipe.eval(END_CLAIM, 1, put.done.key, put.done.token)
-            await pipe.execute()
+            entries = [entry for put in puts for entry in put.entries.items()]
+            over = [put.done for put in puts if put.done]
+            keys = [*[key for key, _ in entries], *[claim.key for claim in over]]
+            args: list[str | bytes | int] = [len(entries)]
+            for _, value in entries:
+                args += value, self._lifetime_ms()
+            args += [claim.token for claim in over]
+            await self._redis.eval(WRITE, len(keys), *keys, *args)
 
     def _lifetime_ms(self) -> int:
         # Not a secret: it only spreads the ends of the entries.

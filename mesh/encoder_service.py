@@ -6,6 +6,7 @@ call fails as a whole only where the node is stopping: then gRPC tries it at ano
 
 import contextvars
 import math
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ class EncoderService(rpc.EncoderServicer):
         self._metrics = metrics
         self._items = ItemEncoder(encoders, settings, metrics, usual)
         self._bytes = 0
+        self._replica = 1 + secrets.randbelow(2**64 - 1)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the methods of mesh.v1.Encoder to a server."""
@@ -102,16 +104,25 @@ class EncoderService(rpc.EncoderServicer):
             raise TooLarge(f"a call takes at most {MAX_ITEMS} items")
         start = time.monotonic()
         latest = start + time_left(context, self._settings.timeout_max)
-        with self._holding(request.ByteSize()) as fits:
-            asked = [self._asked(item, start, latest, fits) for item in request.items]
+        raws = [_payload(item, self._encoder.modality) for item in request.items]
+        # Not ByteSize(), which would write all of it once more.
+        size = sum(len(raw) for raw in raws if not isinstance(raw, MeshError))
+        with self._holding(size) as fits:
+            asked = [
+                self._asked(item, raw, start, latest) if fits else self._overloaded()
+                for item, raw in zip(request.items, raws, strict=True)
+            ]
             outcomes = await self._encode(asked)
         results = [self._result(outcome) for outcome in outcomes]
         _log_call(request, results, time.monotonic() - start)
-        return pb.EncodeResponse(results=results)
+        return pb.EncodeResponse(results=results, replica=self._replica)
 
     @contextmanager
     def _holding(self, size: int) -> Iterator[bool]:
-        """Count a call's bytes while it is served; whether they fit. A call alone always does."""
+        """Count a call's bytes while it is served; whether they fit. A call alone always does.
+
+        A text counts by its characters.
+        """
         fits = self._bytes == 0 or self._bytes + size <= self._settings.max_in_flight_bytes
         self._bytes += size
         try:
@@ -119,19 +130,23 @@ class EncoderService(rpc.EncoderServicer):
         finally:
             self._bytes -= size
 
-    def _asked(self, item: pb.Item, start: float, latest: float, fits: bool) -> Asked | MeshError:
-        if not fits:
-            self._metrics.dropped("overloaded")
-            return Overloaded("this node holds as many bytes as it may")
+    def _overloaded(self) -> MeshError:
+        self._metrics.dropped("overloaded")
+        return Overloaded("this node holds as many bytes as it may")
+
+    def _asked(
+        self, item: pb.Item, raw: Raw | MeshError, start: float, latest: float
+    ) -> Asked | MeshError:
+        if isinstance(raw, MeshError):
+            return raw
         context = contextvars.copy_context()
         if item.request_id:
             name = item.request_id[:MAX_REQUEST_ID]
             context.run(structlog.contextvars.bind_contextvars, request_id=name)
-        try:
-            raw = _payload(item, self._encoder.modality)
-            return Asked(raw, Caller(min(latest, start + _timeout(item)), context))
-        except MeshError as error:
-            return error
+        if math.isnan(item.timeout):
+            return InvalidInput("timeout must be a number of seconds")
+        # Zero, which is also what a caller sends that sets none, means that no time is left.
+        return Asked(raw, Caller(min(latest, start + item.timeout), context))
 
     async def _encode(self, asked: Sequence[Asked | MeshError]) -> list[Embedding | MeshError]:
         """What became of each; what can't be encoded is so by its error."""
@@ -151,18 +166,11 @@ class EncoderService(rpc.EncoderServicer):
         return pb.Result(error=pb.Error(code=code, message=error.message))
 
 
-def _payload(item: pb.Item, modality: Modality) -> Raw:
+def _payload(item: pb.Item, modality: Modality) -> Raw | MeshError:
     expected = "text" if modality is Modality.TEXT else "media"
     if (sent := item.WhichOneof("payload")) != expected:
-        raise InvalidInput(f"the {modality} encoder reads {expected}, not {sent or 'nothing'}")
+        return InvalidInput(f"the {modality} encoder reads {expected}, not {sent or 'nothing'}")
     return item.text if modality is Modality.TEXT else item.media
-
-
-def _timeout(item: pb.Item) -> float:
-    """Seconds that the item has left. Zero is also what a caller sends that sets none."""
-    if math.isnan(item.timeout):
-        raise InvalidInput("timeout must be a number of seconds")
-    return item.timeout
 
 
 def _log_call(request: pb.EncodeRequest, results: Sequence[pb.Result], seconds: float) -> None:

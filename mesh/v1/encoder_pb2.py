@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mesh.v1 import embedding_pb2 as mesh_dot_v1_dot_embedding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mesh/v1/encoder.proto\x12\x07mesh.v1\x1a\x17mesh/v1/embedding.proto\"\x18\n\x16\x45ncoderDescribeRequest\"\xde\x01\n\x17\x45ncoderDescribeResponse\x12#\n\x08modality\x18\x01 \x01(\x0e\x32\x11.mesh.v1.Modality\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12<\n\x06limits\x18\x04 \x03(\x0b\x32,.mesh.v1.EncoderDescribeResponse.LimitsEntry\x12\x13\n\x0b\x62\x61tch_items\x18\x05 \x01(\r\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"-\n\rEncodeRequest\x12\x1c\n\x05items\x18\x01 \x03(\x0b\x32\r.mesh.v1.Item\"W\n\x04Item\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05media\x18\x02 \x01(\x0cH\x00\x12\x0f\n\x07timeout\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\t\n\x07payload\"2\n\x0e\x45ncodeResponse\x12 \n\x07results\x18\x01 \x03(\x0b\x32\x0f.mesh.v1.Result\"]\n\x06Result\x12\'\n\tembedding\x18\x01 \x01(\x0b\x32\x12.mesh.v1.EmbeddingH\x00\x12\x1f\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0e.mesh.v1.ErrorH\x00\x42\t\n\x07outcome\"5\n\x05\x45rror\x12\x1b\n\x04\x63ode\x18\x01 \x01(\x0e\x32\r.mesh.v1.Code\x12\x0f\n\x07message\x18\x02 \x01(\t*\x92\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43ODE_INVALID\x10\x01\x12\x12\n\x0e\x43ODE_TOO_LARGE\x10\x02\x12\x14\n\x10\x43ODE_UNSUPPORTED\x10\x03\x12\x13\n\x0f\x43ODE_OVERLOADED\x10\x04\x12\x10\n\x0c\x43ODE_EXPIRED\x10\x05\x12\x11\n\rCODE_INTERNAL\x10\x06\x32\x93\x01\n\x07\x45ncoder\x12M\n\x08\x44\x65scribe\x12\x1f.mesh.v1.EncoderDescribeRequest\x1a .mesh.v1.EncoderDescribeResponse\x12\x39\n\x06\x45ncode\x12\x16.mesh.v1.EncodeRequest\x1a\x17.mesh.v1.EncodeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mesh/v1/encoder.proto\x12\x07mesh.v1\x1a\x17mesh/v1/embedding.proto\"\x18\n\x16\x45ncoderDescribeRequest\"\xde\x01\n\x17\x45ncoderDescribeResponse\x12#\n\x08modality\x18\x01 \x01(\x0e\x32\x11.mesh.v1.Modality\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\x12<\n\x06limits\x18\x04 \x03(\x0b\x32,.mesh.v1.EncoderDescribeResponse.LimitsEntry\x12\x13\n\x0b\x62\x61tch_items\x18\x05 \x01(\r\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"-\n\rEncodeRequest\x12\x1c\n\x05items\x18\x01 \x03(\x0b\x32\r.mesh.v1.Item\"W\n\x04Item\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05media\x18\x02 \x01(\x0cH\x00\x12\x0f\n\x07timeout\x18\x03 \x01(\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\t\n\x07payload\"C\n\x0e\x45ncodeResponse\x12 \n\x07results\x18\x01 \x03(\x0b\x32\x0f.mesh.v1.Result\x12\x0f\n\x07replica\x18\x02 \x01(\x06\"]\n\x06Result\x12\'\n\tembedding\x18\x01 \x01(\x0b\x32\x12.mesh.v1.EmbeddingH\x00\x12\x1f\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0e.mesh.v1.ErrorH\x00\x42\t\n\x07outcome\"5\n\x05\x45rror\x12\x1b\n\x04\x63ode\x18\x01 \x01(\x0e\x32\r.mesh.v1.Code\x12\x0f\n\x07message\x18\x02 \x01(\t*\x92\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43ODE_INVALID\x10\x01\x12\x12\n\x0e\x43ODE_TOO_LARGE\x10\x02\x12\x14\n\x10\x43ODE_UNSUPPORTED\x10\x03\x12\x13\n\x0f\x43ODE_OVERLOADED\x10\x04\x12\x10\n\x0c\x43ODE_EXPIRED\x10\x05\x12\x11\n\rCODE_INTERNAL\x10\x06\x32\x93\x01\n\x07\x45ncoder\x12M\n\x08\x44\x65scribe\x12\x1f.mesh.v1.EncoderDescribeRequest\x1a .mesh.v1.EncoderDescribeResponse\x12\x39\n\x06\x45ncode\x12\x16.mesh.v1.EncodeRequest\x1a\x17.mesh.v1.EncodeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENCODERDESCRIBERESPONSE_LIMITSENTRY']._loaded_options = None
   _globals['_ENCODERDESCRIBERESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
-  _globals['_CODE']._serialized_start=649
-  _globals['_CODE']._serialized_end=795
+  _globals['_CODE']._serialized_start=666
+  _globals['_CODE']._serialized_end=812
   _globals['_ENCODERDESCRIBEREQUEST']._serialized_start=59
   _globals['_ENCODERDESCRIBEREQUEST']._serialized_end=83
   _globals['_ENCODERDESCRIBERESPONSE']._serialized_start=86
@@ -47,11 +47,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEM']._serialized_start=357
   _globals['_ITEM']._serialized_end=444
   _globals['_ENCODERESPONSE']._serialized_start=446
-  _globals['_ENCODERESPONSE']._serialized_end=496
-  _globals['_RESULT']._serialized_start=498
-  _globals['_RESULT']._serialized_end=591
-  _globals['_ERROR']._serialized_start=593
-  _globals['_ERROR']._serialized_end=646
-  _globals['_ENCODER']._serialized_start=798
-  _globals['_ENCODER']._serialized_end=945
+  _globals['_ENCODERESPONSE']._serialized_end=513
+  _globals['_RESULT']._serialized_start=515
+  _globals['_RESULT']._serialized_end=608
+  _globals['_ERROR']._serialized_start=610
+  _globals['_ERROR']._serialized_end=663
+  _globals['_ENCODER']._serialized_start=815
+  _globals['_ENCODER']._serialized_end=962
 # @@protoc_insertion_point(module_scope)

@@ -69,10 +69,12 @@ class Item(_message.Message):
     def __init__(self, text: _Optional[str] = ..., media: _Optional[bytes] = ..., timeout: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class EncodeResponse(_message.Message):
-    __slots__ = ("results",)
+    __slots__ = ("results", "replica")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[Result]
-    def __init__(self, results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ...) -> None: ...
+    replica: int
+    def __init__(self, results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ..., replica: _Optional[int] = ...) -> None: ...
 
 class Result(_message.Message):
     __slots__ = ("embedding", "error")

@@ -1,7 +1,9 @@
 """Services of the mesh that a test makes up, on real gRPC servers."""
 
 import asyncio
+import secrets
 import time
+from dataclasses import dataclass
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,10 +19,24 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-class EncoderPeer(encoder_pb2_grpc.EncoderServicer):
-    """Encodes what it gets; "bad" is refused, "hang" waits for ever, `failures` come first."""
+@dataclass
+class Crowd:
+    """How many calls some peers serve at a time, now and at most."""
 
-    def __init__(self) -> None:
+    now: int = 0
+    most: int = 0
+
+
+class EncoderPeer(encoder_pb2_grpc.EncoderServicer):
+    """Encodes what it gets; "bad" is refused, "hang" waits for ever, `failures` come first.
+
+    Each call takes `delay` seconds.
+    """
+
+    def __init__(self, delay: float = 0.0, crowd: Crowd | None = None) -> None:
+        self.delay = delay
+        self.crowd = crowd or Crowd()
+        self.replica = 1 + secrets.randbits(32)
         self.calls: list[int] = []
         self.metadata: list[dict[str, str]] = []
         self.timeouts: list[float] = []
@@ -44,7 +60,13 @@ class EncoderPeer(encoder_pb2_grpc.EncoderServicer):
                 await asyncio.Event().wait()
             finally:
                 self.cancelled.set()
-        return encoder_pb2.EncodeResponse(results=[self._result(item) for item in request.items])
+        self.crowd.now += 1
+        self.crowd.most = max(self.crowd.most, self.crowd.now)
+        await asyncio.sleep(self.delay)
+        self.crowd.now -= 1
+        return encoder_pb2.EncodeResponse(
+            results=[self._result(item) for item in request.items], replica=self.replica
+        )
 
     def _result(self, item):
         if item.text == "bad":

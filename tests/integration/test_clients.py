@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -21,6 +21,7 @@ from tests.integration.grpc_peers import (
     MAX_BODY,
     NOT_SERVING,
     SERVING,
+    Crowd,
     EncoderPeer,
     FusionPeer,
     Server,
@@ -85,6 +86,25 @@ async def test_calls_go_round_all_addresses() -> None:
     ):
         await both_found(client, one, two)
         assert await spread(client, one, two) == [10, 10]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_as_many_calls_are_out_as_there_are_replicas(replicas: int) -> None:
+    """What comes meanwhile goes together; how many there are, their answers tell."""
+    crowd = Crowd()
+    async with AsyncExitStack() as stack:
+        peers = [EncoderPeer(0.02, crowd) for _ in range(replicas)]
+        servers = [await stack.enter_async_context(Server(peer)) for peer in peers]
+        client = await stack.enter_async_context(encoder_client(*servers))
+        await both_found(client, *servers)
+
+        async def ask(name: str) -> None:
+            for index in range(10):
+                await client.encode(f"{name} {index}", soon(), "id")
+
+        await asyncio.gather(*(ask(f"caller {number}") for number in range(8)))
+    assert crowd.most == replicas
+    assert max(size for peer in peers for size in peer.calls) > 1
 
 
 async def test_an_address_that_is_not_serving_gets_nothing() -> None:

@@ -48,6 +48,12 @@ class TestEncode:
             assert embedding.modality == embedding_pb2.MODALITY_TEXT
             assert embedding.dtype == embedding_pb2.D_TYPE_FLOAT32
 
+    async def test_an_answer_tells_which_replica_it_is_from(self, node: RunningNode) -> None:
+        """By the same number each time, for callers to count replicas."""
+        stub = encoder_pb2_grpc.EncoderStub(node.channel)
+        answers = [await stub.Encode(pb.EncodeRequest(items=[item(text)])) for text in "ab"]
+        assert answers[0].replica == answers[1].replica != 0
+
     async def test_an_embedding_tells_that_its_input_was_cut(self, node: RunningNode) -> None:
         """And one that was not cut says so."""
         results = await encode(node, item("x" * 60), item("x"))

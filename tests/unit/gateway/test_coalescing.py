@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway import coalescing
-from gateway.coalescing import MAX_BYTES, MAX_CALLS, MAX_ITEMS, Coalescer, Send
+from gateway.coalescing import MAX_BYTES, MAX_ITEMS, Coalescer, Send
 from mesh.errors import InvalidInput, MeshError, Unavailable
 
 
@@ -48,7 +48,7 @@ def submit(coalescer: Coalescer[str, str], items: Sequence[str], size: int = 1):
 async def fill(coalescer: Coalescer[str, str]):
     """Occupy every call, one turn of the loop after the other."""
     tasks = []
-    for index in range(MAX_CALLS):
+    for index in range(coalescer.calls):
         tasks += submit(coalescer, [f"first{index}"])
         await settle()
     return tasks
@@ -73,17 +73,31 @@ async def test_items_of_one_turn_leave_together() -> None:
     assert sender.calls == [["a", "b", "c"]]
 
 
-async def test_under_load_items_wait_and_share_the_next_call() -> None:
-    """While MAX_CALLS are out, all that comes goes into one call after them."""
+@pytest.mark.parametrize("calls", [1, 3])
+async def test_under_load_items_wait_and_share_the_next_call(calls: int) -> None:
+    """While as many as may are out, all that comes goes into one call after them."""
     sender = Sender()
     coalescer: Coalescer[str, str] = Coalescer(sender)
+    coalescer.calls = calls
     tasks = await fill(coalescer)
     tasks += submit(coalescer, [f"late{index}" for index in range(20)])
     await settle()
-    assert len(sender.calls) == MAX_CALLS
+    assert len(sender.calls) == calls
     sender.gate.set()
     await asyncio.gather(*tasks)
-    assert len(sender.calls) == MAX_CALLS + 1
+    assert len(sender.calls) == calls + 1
+
+
+async def test_what_waits_is_shared_among_the_calls_that_may_leave() -> None:
+    """One would else carry everything to one replica, and the others had nothing to do."""
+    sender = Sender()
+    coalescer: Coalescer[str, str] = Coalescer(sender)
+    coalescer.calls = 3
+    tasks = submit(coalescer, ["a", "b", "c", "d", "e", "f", "g"])
+    await settle()
+    assert sender.calls == [["a", "b", "c"], ["d", "e"], ["f", "g"]]
+    sender.gate.set()
+    assert await asyncio.gather(*tasks) == ["A", "B", "C", "D", "E", "F", "G"]
 
 
 async def test_a_full_call_waits_for_no_other() -> None:
@@ -94,10 +108,10 @@ async def test_a_full_call_waits_for_no_other() -> None:
     tasks = await fill(coalescer)
     tasks += submit(coalescer, ["a", "b", "c"])
     await settle()
-    assert sender.calls[MAX_CALLS:] == [["a", "b"]]
+    assert sender.calls[1:] == [["a", "b"]]
     sender.gate.set()
     await asyncio.gather(*tasks)
-    assert sender.calls[MAX_CALLS:] == [["a", "b"], ["c"]]
+    assert sender.calls[1:] == [["a", "b"], ["c"]]
 
 
 async def test_a_call_is_bounded_in_bytes_and_items() -> None:
@@ -173,8 +187,8 @@ async def test_an_item_whose_caller_left_while_it_waited_is_never_sent() -> None
 
 
 async def test_calls_that_hang_stop_holding_others_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After HOLD seconds a slow call's place is free, though its items still wait."""
-    monkeypatch.setattr(coalescing, "HOLD", 0.01)
+    """Soon a slow call's place is free, though its items still wait."""
+    monkeypatch.setattr(coalescing, "LEAST_HOLD", 0.01)
     sender = Sender()
     coalescer: Coalescer[str, str] = Coalescer(sender)
     tasks = await fill(coalescer)
@@ -184,6 +198,30 @@ async def test_calls_that_hang_stop_holding_others_back(monkeypatch: pytest.Monk
     assert sender.calls[-1] == ["next"]
     sender.gate.set()
     await asyncio.gather(*tasks)
+
+
+async def test_calls_that_take_long_hold_others_back_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that takes as long as the others did is not taken for one that hangs."""
+    monkeypatch.setattr(coalescing, "LEAST_HOLD", 0.001)
+    monkeypatch.setattr(coalescing, "LAST", 1.0)
+    calls = []
+
+    async def send(items: Sequence[str]) -> list[str | MeshError]:
+        calls.append(list(items))
+        await asyncio.sleep(0.1)
+        return list(items)
+
+    coalescer: Coalescer[str, str] = Coalescer(send)
+    await coalescer.submit("first", 1)
+    tasks = submit(coalescer, ["second"])
+    await settle()
+    for item in ["third", "fourth"]:
+        tasks += submit(coalescer, [item])
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*tasks)
+    assert calls == [["first"], ["second"], ["third", "fourth"]]
 
 
 async def test_closing_leaves_nobody_waiting() -> None:

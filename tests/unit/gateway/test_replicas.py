@@ -1,0 +1,29 @@
+"""Counting replicas by what their answers say."""
+
+import pytest
+
+from gateway import replicas
+from gateway.replicas import Replicas
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_replicas_are_counted_once_each_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not answer any more counts for so many seconds, and is back when it does."""
+    clock = Clock()
+    monkeypatch.setattr(replicas, "time", clock)
+    seen = Replicas()
+    assert [seen.count(replica) for replica in (1, 1, 2, 1, 3)] == [1, 1, 2, 2, 3]
+    clock.now = replicas.FORGET / 2
+    assert seen.count(2) == 3
+    clock.now = replicas.FORGET + 1
+    assert seen.count(2) == 1
+    assert seen.count(1) == 2
