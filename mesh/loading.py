@@ -5,9 +5,7 @@ What a node's `__main__` names is only which folder and which class.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 from typing import Any, TypeVar
 
 import structlog
@@ -17,7 +15,7 @@ from mesh.calibration import Clock, best_batch_cost, core_seconds, seconds_per_i
 from mesh.choosing import choose, first, keep_choice, known_choice
 from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
-from mesh.encoding import Encoder, Item, Usual
+from mesh.encoding import Encoder, Usual
 from mesh.engine import (
     EngineBuilder,
     EngineUnsuitable,
@@ -36,10 +34,10 @@ from mesh.golden import (
     check_encoder,
     golden_raws,
 )
-from mesh.grouping import BatchLimits
 from mesh.mapped import unload_files
 from mesh.settings import InputLimits, NodeSettings
 from mesh.telemetry import NodeMetrics
+from mesh.warming import warm_up, warm_up_head
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -70,7 +68,7 @@ def load_encoder(
     settings = _settled(settings, choice)
     raw = usual(golden_raws(encoders[0], artifact), encoders[0])
     for encoder in encoders:
-        _warm_up(encoder, encoder.preprocess(raw), settings)
+        warm_up(encoder, encoder.preprocess(raw), settings)
     unload_files()
     item = Usual(
         encoders[0].preprocess(raw).size,
@@ -122,25 +120,6 @@ def _anew(settings: NodeSettings, load: Callable[[Kind], Encoders]) -> tuple[Cho
     clock = _clock(settings)
     kind, encoders = choose(kinds(settings), load, lambda made: seconds_per_item(made[0], clock))
     return kind._asdict(), encoders
-
-
-def _warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
-    """Compute a full batch, for which memory is needed that is there from now on.
-
-    So the node does not grow, and is not slow, when many requests first come. On a CPU further
-    workers begin later, and prepare themselves.
-    """
-    limits = BatchLimits(settings.max_batch, settings.max_batch_cost or encoder.max_batch_size)
-    full, workers = [item] * limits.fit(item.size), 1 if is_on_cpu(settings) else settings.workers
-    ready = Barrier(workers)
-
-    def compute() -> None:
-        ready.wait()
-        encoder.forward(full)
-
-    with ThreadPoolExecutor(workers) as threads:
-        for done in [threads.submit(compute) for _ in range(workers)]:
-            done.result()
 
 
 def _clock(settings: NodeSettings) -> Clock:
@@ -232,8 +211,9 @@ def _load_replicas(
 ) -> list[Classifier]:
     with artifact.blamed():
         replicas = [load(artifact, build) for build in builders(kind, settings, artifact)]
-        for replica in replicas:  # The golden examples also warm it up.
+        for replica in replicas:
             _log_holding(check_classifier(replica, artifact, kind.tolerance), kind, artifact)
+            warm_up_head(replica, settings)
     return replicas
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from mesh import loading
+from mesh import loading, warming
 from mesh.artifact import Artifact, ArtifactError
 from mesh.encoding import Usual
 from mesh.engine import EngineBuilder
@@ -94,13 +94,20 @@ async def test_on_another_device_every_worker_computes_one(
     tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All at once, as they will under load from the first request on."""
-    monkeypatch.setattr(loading, "is_on_cpu", lambda _: False)
+    monkeypatch.setattr(warming, "is_on_cpu", lambda _: False)
     fake_artifacts.write_encoder(tmp_path / "text")
     encoder = Counting(Artifact.open(tmp_path / "text").version)
     one_kind = {"engine": "torch", "dtype": "float32", "max_batch_cost": 1000.0}
     asked = settings(tmp_path).model_copy(update={**one_kind, "workers": 3, "max_batch": 4})
     load_encoder(asked, metrics, "text", lambda *_: encoder)
     assert (encoder.most, [len(batch) for batch in encoder.batches].count(4)) == (3, 3)
+
+
+def test_a_head_computes_every_size_before_the_first_request() -> None:
+    """Up to the largest batch; in between it computes no others."""
+    head = FakeClassifier()
+    warming.warm_up_head(head, NodeSettings(max_batch=20))
+    assert head.batches == [1, 2, 4, 8, 16]
 
 
 async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(

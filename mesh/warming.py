@@ -1,0 +1,40 @@
+"""What a node computes before it is ready, so that it neither grows nor is slow when many come."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+
+from mesh.classifying import Classifier
+from mesh.encoding import Encoder, Item
+from mesh.engine import is_on_cpu
+from mesh.grouping import BatchLimits
+from mesh.settings import NodeSettings
+
+
+def warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
+    """Compute a full batch, for which memory is needed that is there from now on.
+
+    On a CPU further workers begin later, and prepare themselves.
+    """
+    limits = BatchLimits(settings.max_batch, settings.max_batch_cost or encoder.max_batch_size)
+    full, workers = [item] * limits.fit(item.size), 1 if is_on_cpu(settings) else settings.workers
+    ready = Barrier(workers)
+
+    def compute() -> None:
+        ready.wait()
+        encoder.forward(full)
+
+    with ThreadPoolExecutor(workers) as threads:
+        for done in [threads.submit(compute) for _ in range(workers)]:
+            done.result()
+
+
+def warm_up_head(classifier: Classifier, settings: NodeSettings) -> None:
+    """Compute batches of 1, 2, 4, 8, ... examples: the sizes that heads compute."""
+    example = {m: np.zeros(e.dim, np.float32) for m, e in classifier.encoders.items()}
+    size = 1
+    while size <= settings.max_batch:
+        classifier.classify([example] * size)
+        size *= 2
