@@ -136,6 +136,7 @@ class FusionClient:
         self._stub: Any = fusion_pb2_grpc.FusionStub(channel)  # type: ignore[no-untyped-call]
         self._calls = metrics.classify_calls
         self._coalescer: Coalescer[_Example, Scores] = Coalescer(self._send)
+        self._replicas = Replicas()
 
     async def describe(self, deadline: float) -> tuple[Head, ...]:
         """The heads that fusion holds, preferred first."""
@@ -190,6 +191,7 @@ class FusionClient:
             return [*first_half, *await self._classify(examples[half:])]
         if len(answer.classifications) != len(examples):
             raise MeshError(f"{len(answer.classifications)} answers to {len(examples)} examples")
+        self._coalescer.calls = self._replicas.count(answer.replica)
         return [_scores_from_pb(message) for message in answer.classifications]
 
 

@@ -1,9 +1,9 @@
 """Many items, few calls: what waits goes out together, and an idle mesh adds no wait.
 
-A remote call costs both sides a fixed amount of work, however many items it carries. So while one
-is on its way to each replica, new items wait for the first to come back and then leave in one call.
-A call that takes much longer than others did stops holding items back: it may have met an address
-that hangs, and there may be others that don't.
+A remote call costs both sides a fixed amount of work, however many items it carries. So while as
+many calls are on their way as there are replicas, new items wait for the first to come back and
+then leave in one call. A call that takes much longer than others did, or half a second, stops
+holding items back: it may have met an address that hangs, and there may be others that don't.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from mesh.errors import MeshError, Unavailable
@@ -19,7 +20,7 @@ from mesh.errors import MeshError, Unavailable
 PATIENCE: Final = 3.0
 # at least, since times that short are chance, and at most.
 LEAST_HOLD: Final = 0.05
-MOST_HOLD: Final = 1.0
+MOST_HOLD: Final = 0.5
 # The weight of the last call in what calls take.
 LAST: Final = 0.1
 # Calls on their way beyond which full ones wait, too.
@@ -45,7 +46,8 @@ class Coalescer(Generic[T, R]):
         self._send = send
         self.calls = 1
         self.max_items = MAX_ITEMS
-        self._usual = 0.0
+        # Seconds that calls take, of late.
+        self.usual = 0.0
         self._waiting: deque[_Pending[T, R]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0
@@ -89,7 +91,7 @@ class Coalescer(Generic[T, R]):
             call = _Call(items)
             task = call.task = asyncio.ensure_future(self._run(call))
             self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+            task.add_done_callback(partial(self._end, call))
 
     def _may_depart(self) -> bool:
         """A full call gains nothing by waiting."""
@@ -102,7 +104,8 @@ class Coalescer(Generic[T, R]):
     def _take(self) -> list["_Pending[T, R]"]:
         """What goes into the next call: no more than its share where others may follow at once."""
         free = max(1, self.calls - self._held)
-        most = min(self.max_items, -(-len(self._waiting) // free))
+        waiting = sum(not pending.outcome.done() for pending in self._waiting)
+        most = min(self.max_items, -(-waiting // free))
         taken: list[_Pending[T, R]] = []
         size = 0
         while self._waiting and len(taken) < most:
@@ -117,11 +120,14 @@ class Coalescer(Generic[T, R]):
 
     async def _run(self, call: "_Call[T, R]") -> None:
         started = time.monotonic()
-        longest = min(max(LEAST_HOLD, PATIENCE * self._usual), MOST_HOLD)
+        longest = min(max(LEAST_HOLD, PATIENCE * self.usual), MOST_HOLD)
         hold = asyncio.get_running_loop().call_later(longest, self._release, call)
         try:
             outcomes = await self._send([pending.item for pending in call.items])
-            self._usual += LAST * (time.monotonic() - started - self._usual)
+            if not all(isinstance(outcome, MeshError) for outcome in outcomes):
+                # One that had met a gap or an address that hangs tells little of the others.
+                taken = min(time.monotonic() - started, longest)
+                self.usual += LAST * (taken - self.usual)
             call.deliver(outcomes)
         except MeshError as error:
             call.deliver([error] * len(call.items))
@@ -135,6 +141,12 @@ class Coalescer(Generic[T, R]):
             hold.cancel()
             self._release(call)
             del call  # As in `submit`.
+
+    def _end(self, call: "_Call[T, R]", task: "asyncio.Task[None]") -> None:
+        """What also holds for a call that was cancelled before it began."""
+        self._calls.discard(task)
+        self._release(call)
+        call.deliver([Unavailable("closing")] * len(call.items))
 
     def _release(self, call: "_Call[T, R]") -> None:
         if call.holds:

@@ -30,7 +30,7 @@ from mesh.settings import GatewaySettings
 READ_TIMEOUT: Final = 0.02
 MGET_TIMEOUT: Final = 0.9 * READ_TIMEOUT
 WRITE_TIMEOUT: Final = 1.0
-# Seconds for which entries wait for others, and for the answer, whose way they would be in.
+# Seconds for which entries wait for others; the answer that they come from leaves meanwhile.
 WRITE_PAUSE: Final = 0.005
 PATIENCE: Final = 3
 PAUSE: Final = 0.5
@@ -41,15 +41,18 @@ MAX_CONNECTIONS: Final = 32
 TTL_JITTER: Final = 0.1
 
 # Entries with their milliseconds, then the ends of claims, but of nobody else's where one's own has
-# run out meanwhile. One command, since each costs its sender more than what is in it.
+# run out meanwhile. One command, since each costs its sender more than what is in it. Claims also
+# end where there is no room for entries, which is the answer then.
 WRITE: Final = """
-local entries = tonumber(ARGV[1])
+local entries, failed = tonumber(ARGV[1]), nil
 for i = 1, entries do
-    redis.call("SET", KEYS[i], ARGV[2 * i], "PX", ARGV[2 * i + 1])
+    local done = redis.pcall("SET", KEYS[i], ARGV[2 * i], "PX", ARGV[2 * i + 1])
+    if done.err then failed = done end
 end
 for i = entries + 1, #KEYS do
     if redis.call("GET", KEYS[i]) == ARGV[entries + i + 1] then redis.call("DEL", KEYS[i]) end
 end
+return failed
 """
 
 T = TypeVar("T")

@@ -6,10 +6,10 @@ call fails as a whole only where the node is stopping: then gRPC tries it at ano
 
 import contextvars
 import math
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any, ClassVar, Final
 
 import grpc.aio
@@ -26,7 +26,7 @@ from mesh.errors import (
 from mesh.item_encoder import Asked, ItemEncoder
 from mesh.places import Caller
 from mesh.settings import NodeSettings
-from mesh.statuses import MAX_REQUEST_ID, Context, time_left
+from mesh.statuses import MAX_REQUEST_ID, Context, replica_number, time_left
 from mesh.telemetry import NodeMetrics
 from mesh.v1 import encoder_pb2 as pb
 from mesh.v1 import encoder_pb2_grpc as rpc
@@ -58,7 +58,7 @@ class EncoderService(rpc.EncoderServicer):
         self._metrics = metrics
         self._items = ItemEncoder(encoders, settings, metrics, usual)
         self._bytes = 0
-        self._replica = 1 + secrets.randbelow(2**64 - 1)
+        self._replicas = cycle([replica_number() for _ in encoders])
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the methods of mesh.v1.Encoder to a server."""
@@ -105,8 +105,7 @@ class EncoderService(rpc.EncoderServicer):
         start = time.monotonic()
         latest = start + time_left(context, self._settings.timeout_max)
         raws = [_payload(item, self._encoder.modality) for item in request.items]
-        # Not ByteSize(), which would write all of it once more.
-        size = sum(len(raw) for raw in raws if not isinstance(raw, MeshError))
+        size = sum(map(_size, request.items, raws))
         with self._holding(size) as fits:
             asked = [
                 self._asked(item, raw, start, latest) if fits else self._overloaded()
@@ -115,14 +114,11 @@ class EncoderService(rpc.EncoderServicer):
             outcomes = await self._encode(asked)
         results = [self._result(outcome) for outcome in outcomes]
         _log_call(request, results, time.monotonic() - start)
-        return pb.EncodeResponse(results=results, replica=self._replica)
+        return pb.EncodeResponse(results=results, replica=next(self._replicas))
 
     @contextmanager
     def _holding(self, size: int) -> Iterator[bool]:
-        """Count a call's bytes while it is served; whether they fit. A call alone always does.
-
-        A text counts by its characters.
-        """
+        """Count a call's bytes while it is served; whether they fit. A call alone always does."""
         fits = self._bytes == 0 or self._bytes + size <= self._settings.max_in_flight_bytes
         self._bytes += size
         try:
@@ -171,6 +167,11 @@ def _payload(item: pb.Item, modality: Modality) -> Raw | MeshError:
     if (sent := item.WhichOneof("payload")) != expected:
         return InvalidInput(f"the {modality} encoder reads {expected}, not {sent or 'nothing'}")
     return item.text if modality is Modality.TEXT else item.media
+
+
+def _size(item: pb.Item, raw: Raw | MeshError) -> int:
+    """About its bytes: a text's characters, and not by ByteSize(), which writes all once more."""
+    return item.ByteSize() if isinstance(raw, MeshError) else len(raw) + len(item.request_id)
 
 
 def _log_call(request: pb.EncodeRequest, results: Sequence[pb.Result], seconds: float) -> None:

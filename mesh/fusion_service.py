@@ -7,6 +7,7 @@ is answered whole or not at all.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, ClassVar, Final
 
 import grpc.aio
@@ -17,7 +18,7 @@ from mesh.embedding import Embedding, Modality, embedding_from_pb, modality_to_p
 from mesh.errors import InvalidInput, MeshError, TooLarge, VersionMismatch
 from mesh.head import Embeddings, Head, HeadItem, Vector
 from mesh.settings import NodeSettings
-from mesh.statuses import MAX_REQUEST_ID, Context, time_left
+from mesh.statuses import MAX_REQUEST_ID, Context, replica_number, time_left
 from mesh.telemetry import NodeMetrics
 from mesh.v1 import fusion_pb2 as pb
 from mesh.v1 import fusion_pb2_grpc as rpc
@@ -42,6 +43,7 @@ class FusionService(rpc.FusionServicer):
         metrics: NodeMetrics,
     ) -> None:
         self._heads = [Head(replicas, settings, metrics) for replicas in classifiers]
+        self._replicas = cycle([replica_number() for _ in classifiers[0]])
         self._settings = settings
         self._metrics = metrics
 
@@ -86,7 +88,7 @@ class FusionService(rpc.FusionServicer):
             raise
         self._metrics.answered("OK", len(classifications))
         _log_call(request, time.monotonic() - start)
-        return pb.ClassifyResponse(classifications=classifications)
+        return pb.ClassifyResponse(classifications=classifications, replica=next(self._replicas))
 
     async def _classify(
         self, request: pb.ClassifyRequest, deadline: float

@@ -23,8 +23,9 @@ from mesh.openvino_rounding import GROUP
 
 log = structlog.stdlib.get_logger(__name__)
 
-# What a layer needs for one shape of its input is kept for the next time: of 5,000 unless told, as
-# good as without an end where lengths differ. So many lose no time.
+# What a kind of layer needs for one shape of its input is kept for the next time: 5,000 of each
+# kind unless told, as good as without an end where lengths differ. (Sounds of 260 lengths in 300
+# batches: 580 MiB and growing, 460 with 200, as fast.) No documentation lists this property.
 KEPT_KERNELS: Final = 200
 
 

@@ -32,9 +32,10 @@ def warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
 
 
 def warm_up_head(classifier: Classifier, settings: NodeSettings) -> None:
-    """Compute batches of 1, 2, 4, 8, ... examples: the sizes that heads compute."""
+    """Compute batches of 1, 2, 4, 8, ... examples: a head computes no others.
+
+    The last one is for MESH_MAX_BATCH, also where that is none of these.
+    """
     example = {m: np.zeros(e.dim, np.float32) for m, e in classifier.encoders.items()}
-    size = 1
-    while size <= settings.max_batch:
-        classifier.classify([example] * size)
-        size *= 2
+    for doubled in range((settings.max_batch - 1).bit_length() + 1):
+        classifier.classify([example] * min(2**doubled, settings.max_batch))

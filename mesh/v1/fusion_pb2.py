@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mesh.v1 import embedding_pb2 as mesh_dot_v1_dot_embedding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mesh/v1/fusion.proto\x12\x07mesh.v1\x1a\x17mesh/v1/embedding.proto\"\x17\n\x15\x46usionDescribeRequest\"D\n\x16\x46usionDescribeResponse\x12*\n\tartifacts\x18\x01 \x03(\x0b\x32\x17.mesh.v1.FusionArtifact\"e\n\x0e\x46usionArtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12$\n\x08\x65ncoders\x18\x04 \x03(\x0b\x32\x12.mesh.v1.TrainedOn\"N\n\tTrainedOn\x12#\n\x08modality\x18\x01 \x01(\x0e\x32\x11.mesh.v1.Modality\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\"F\n\x0f\x43lassifyRequest\x12\"\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x10.mesh.v1.Example\x12\x0f\n\x07version\x18\x02 \x01(\t\"E\n\x07\x45xample\x12&\n\nembeddings\x18\x01 \x03(\x0b\x32\x12.mesh.v1.Embedding\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"D\n\x10\x43lassifyResponse\x12\x30\n\x0f\x63lassifications\x18\x01 \x03(\x0b\x32\x17.mesh.v1.Classification\"O\n\x0e\x43lassification\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1e\n\x06scores\x18\x03 \x03(\x0b\x32\x0e.mesh.v1.Score\"+\n\x05Score\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x32\x96\x01\n\x06\x46usion\x12K\n\x08\x44\x65scribe\x12\x1e.mesh.v1.FusionDescribeRequest\x1a\x1f.mesh.v1.FusionDescribeResponse\x12?\n\x08\x43lassify\x12\x18.mesh.v1.ClassifyRequest\x1a\x19.mesh.v1.ClassifyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mesh/v1/fusion.proto\x12\x07mesh.v1\x1a\x17mesh/v1/embedding.proto\"\x17\n\x15\x46usionDescribeRequest\"D\n\x16\x46usionDescribeResponse\x12*\n\tartifacts\x18\x01 \x03(\x0b\x32\x17.mesh.v1.FusionArtifact\"e\n\x0e\x46usionArtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12$\n\x08\x65ncoders\x18\x04 \x03(\x0b\x32\x12.mesh.v1.TrainedOn\"N\n\tTrainedOn\x12#\n\x08modality\x18\x01 \x01(\x0e\x32\x11.mesh.v1.Modality\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64im\x18\x03 \x01(\r\"F\n\x0f\x43lassifyRequest\x12\"\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x10.mesh.v1.Example\x12\x0f\n\x07version\x18\x02 \x01(\t\"E\n\x07\x45xample\x12&\n\nembeddings\x18\x01 \x03(\x0b\x32\x12.mesh.v1.Embedding\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"U\n\x10\x43lassifyResponse\x12\x30\n\x0f\x63lassifications\x18\x01 \x03(\x0b\x32\x17.mesh.v1.Classification\x12\x0f\n\x07replica\x18\x02 \x01(\x06\"O\n\x0e\x43lassification\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1e\n\x06scores\x18\x03 \x03(\x0b\x32\x0e.mesh.v1.Score\"+\n\x05Score\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x32\x96\x01\n\x06\x46usion\x12K\n\x08\x44\x65scribe\x12\x1e.mesh.v1.FusionDescribeRequest\x1a\x1f.mesh.v1.FusionDescribeResponse\x12?\n\x08\x43lassify\x12\x18.mesh.v1.ClassifyRequest\x1a\x19.mesh.v1.ClassifyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,11 +45,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXAMPLE']._serialized_start=408
   _globals['_EXAMPLE']._serialized_end=477
   _globals['_CLASSIFYRESPONSE']._serialized_start=479
-  _globals['_CLASSIFYRESPONSE']._serialized_end=547
-  _globals['_CLASSIFICATION']._serialized_start=549
-  _globals['_CLASSIFICATION']._serialized_end=628
-  _globals['_SCORE']._serialized_start=630
-  _globals['_SCORE']._serialized_end=673
-  _globals['_FUSION']._serialized_start=676
-  _globals['_FUSION']._serialized_end=826
+  _globals['_CLASSIFYRESPONSE']._serialized_end=564
+  _globals['_CLASSIFICATION']._serialized_start=566
+  _globals['_CLASSIFICATION']._serialized_end=645
+  _globals['_SCORE']._serialized_start=647
+  _globals['_SCORE']._serialized_end=690
+  _globals['_FUSION']._serialized_start=693
+  _globals['_FUSION']._serialized_end=843
 # @@protoc_insertion_point(module_scope)

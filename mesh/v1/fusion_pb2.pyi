@@ -56,10 +56,12 @@ class Example(_message.Message):
     def __init__(self, embeddings: _Optional[_Iterable[_Union[_embedding_pb2.Embedding, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
-    __slots__ = ("classifications",)
+    __slots__ = ("classifications", "replica")
     CLASSIFICATIONS_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
     classifications: _containers.RepeatedCompositeFieldContainer[Classification]
-    def __init__(self, classifications: _Optional[_Iterable[_Union[Classification, _Mapping]]] = ...) -> None: ...
+    replica: int
+    def __init__(self, classifications: _Optional[_Iterable[_Union[Classification, _Mapping]]] = ..., replica: _Optional[int] = ...) -> None: ...
 
 class Classification(_message.Message):
     __slots__ = ("name", "version", "scores")

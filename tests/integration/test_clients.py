@@ -107,6 +107,23 @@ async def test_as_many_calls_are_out_as_there_are_replicas(replicas: int) -> Non
     assert max(size for peer in peers for size in peer.calls) > 1
 
 
+async def test_a_replica_that_hangs_holds_up_only_what_it_was_sent() -> None:
+    """What comes after soon goes to the other one, every second call at least."""
+    async with (
+        Server(EncoderPeer()) as good,
+        Server(EncoderPeer()) as bad,
+        encoder_client(good, bad) as client,
+    ):
+        await both_found(client, good, bad)
+        bad.peer.delay = 60
+        asked = []
+        for index in range(12):
+            asked.append(asyncio.ensure_future(client.encode(f"text {index}", soon(3.0), "id")))
+            await asyncio.sleep(0.1)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(not isinstance(outcome, MeshError) for outcome in outcomes) >= 4
+
+
 async def test_an_address_that_is_not_serving_gets_nothing() -> None:
     """Health takes a replica out of the balance, and back in."""
     async with (

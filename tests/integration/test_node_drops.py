@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import grpc
 
+from mesh.v1 import encoder_pb2 as pb
 from tests.fake_models import FakeEncoder
 from tests.running_node import RunningNode, codes, encode, encoder_load, item, running
 
@@ -106,3 +107,14 @@ class TestDrops:
             encoder.gate.open()
             assert codes(await held) == ["OK"]
             assert codes(await encode(node, item("again"))) == ["OK"]
+
+    async def test_what_an_encoder_does_not_read_counts_as_well(self, encoder: FakeEncoder) -> None:
+        """It is in memory until its call is answered."""
+        async with running(encoder_load(encoder), max_in_flight_bytes=100) as node:
+            encoder.gate.shut()
+            media = pb.Item(media=b"x" * 100, timeout=60)
+            held = asyncio.create_task(encode(node, item("text"), media))
+            await encoder.gate.arrival()
+            assert codes(await encode(node, item("d"))) == ["CODE_OVERLOADED"]
+            encoder.gate.open()
+            assert codes(await held) == ["OK", "CODE_INVALID"]

@@ -93,6 +93,14 @@ async def test_any_subset_of_modalities_is_classified_in_the_order_of_the_exampl
     assert await classify(node, *examples) == [("new", 0.3), ("new", 0.9), ("new", 0.6)]
 
 
+async def test_an_answer_tells_which_replica_it_is_from(node: RunningNode) -> None:
+    """By the same number each time, for callers to count replicas."""
+    stub = fusion_pb2_grpc.FusionStub(node.channel)
+    request = pb.ClassifyRequest(examples=[pb.Example(embeddings=[vector(TEXT)])])
+    answers = [await stub.Classify(request, timeout=PATIENCE) for _ in range(2)]
+    assert answers[0].replica == answers[1].replica != 0
+
+
 async def test_an_example_is_classified_by_the_head_of_its_versions(node: RunningNode) -> None:
     """Examples of both may share a call; where two heads would do, the preferred one answers."""
     examples = [

@@ -3,8 +3,10 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.metrics import GatewayMetrics
 from gateway.store import Claim, Store
@@ -64,6 +66,36 @@ async def test_a_claim_is_one_gateways_alone(redis: RedisProcess, store: Store) 
     async with asyncio.timeout(10):
         while not await store.claim(mine, 60, 1):
             await asyncio.sleep(0.02)
+
+
+async def test_claims_of_many_end_with_what_was_put(store: Store) -> None:
+    """All in one command: each entry under its key, and each claim by its own token."""
+    claims = [Claim(f"claim {index}", f"token {index}") for index in range(3)]
+    for claim in claims:
+        assert await store.claim(claim, 60, 1) is True
+    store.put({"a": b"1", "b": b"2"}, claims[0])
+    store.put({}, replace(claims[1], token="somebody's"))
+    store.put({"c": b"3"}, claims[2])
+    await until_found(store, "c", b"3")
+    found = await store.peek(["a", "b", "c", *(claim.key for claim in claims)])
+    assert found == {"a": b"1", "b": b"2", "c": b"3", "claim 1": b"token 1"}
+
+
+async def test_a_full_redis_takes_no_entries_but_ends_claims(
+    redis: RedisProcess, store: Store
+) -> None:
+    """Others would wait for the claim's owner."""
+    claim = Claim("claim", "mine")
+    assert await store.claim(claim, 60, 1) is True
+    client = Redis.from_url(redis.url)
+    await client.config_set("maxmemory-policy", "noeviction")
+    await client.config_set("maxmemory", "1")
+    store.put({"a": b"1"}, claim)
+    async with asyncio.timeout(10):
+        while await store.peek(["a", "claim"]) != {}:
+            await asyncio.sleep(0.02)
+    await client.config_set("maxmemory", "0")
+    await client.aclose()
 
 
 async def test_redis_that_died_is_a_miss_and_back_a_hit(redis: RedisProcess, store: Store) -> None:

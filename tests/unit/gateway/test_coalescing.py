@@ -200,12 +200,44 @@ async def test_calls_that_hang_stop_holding_others_back(monkeypatch: pytest.Monk
     await asyncio.gather(*tasks)
 
 
+async def test_closing_in_the_turn_in_which_a_call_is_made_leaves_nobody_waiting() -> None:
+    """Though the call never begins."""
+    coalescer: Coalescer[str, str] = Coalescer(Sender())
+    tasks = submit(coalescer, ["a"])
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(coalescer.close())
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert [type(outcome) for outcome in outcomes] == [Unavailable]
+    await closing
+
+
+@pytest.mark.parametrize("odd", ["hangs for a while", "is refused at once"])
+async def test_one_odd_call_says_little_of_what_calls_take(
+    monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """Neither does the next one that hangs hold others for long, nor do usual ones stop holding."""
+    monkeypatch.setattr(coalescing, "LEAST_HOLD", 0.001)
+    seconds = {"usual": 0.02, "hangs for a while": 1.0, "is refused at once": 0.0}
+
+    async def send(items: Sequence[str]) -> list[str | MeshError]:
+        await asyncio.sleep(seconds[items[0]])
+        return [Unavailable("no") if item == "is refused at once" else item for item in items]
+
+    coalescer: Coalescer[str, str] = Coalescer(send)
+    for _ in range(60):
+        await coalescer.submit("usual", 1)
+    before = coalescer.usual
+    for _ in range(1 if odd == "hangs for a while" else 30):
+        with contextlib.suppress(Unavailable):
+            await coalescer.submit(odd, 1)
+    assert before <= coalescer.usual < 1.5 * before
+
+
 async def test_calls_that_take_long_hold_others_back_for_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that takes as long as the others did is not taken for one that hangs."""
     monkeypatch.setattr(coalescing, "LEAST_HOLD", 0.001)
-    monkeypatch.setattr(coalescing, "LAST", 1.0)
     calls = []
 
     async def send(items: Sequence[str]) -> list[str | MeshError]:
@@ -214,14 +246,14 @@ async def test_calls_that_take_long_hold_others_back_for_longer(
         return list(items)
 
     coalescer: Coalescer[str, str] = Coalescer(send)
-    await coalescer.submit("first", 1)
-    tasks = submit(coalescer, ["second"])
+    coalescer.usual = 0.1
+    tasks = submit(coalescer, ["first"])
     await settle()
-    for item in ["third", "fourth"]:
+    for item in ["second", "third"]:
         tasks += submit(coalescer, [item])
         await asyncio.sleep(0.01)
     await asyncio.gather(*tasks)
-    assert calls == [["first"], ["second"], ["third", "fourth"]]
+    assert calls == [["first"], ["second", "third"]]
 
 
 async def test_closing_leaves_nobody_waiting() -> None:

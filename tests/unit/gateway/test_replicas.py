@@ -27,3 +27,15 @@ def test_replicas_are_counted_once_each_and_forgotten(monkeypatch: pytest.Monkey
     clock.now = replicas.FORGET + 1
     assert seen.count(2) == 1
     assert seen.count(1) == 2
+
+
+def test_those_without_a_number_count_as_two() -> None:
+    """They may be one or many: older ones, or somebody else's."""
+    seen = Replicas()
+    assert [seen.count(0), seen.count(0), seen.count(5)] == [2, 2, 3]
+
+
+def test_there_is_an_end_to_counting() -> None:
+    """A replica that crashes time and again chooses a new number each time."""
+    seen = Replicas()
+    assert [seen.count(replica) for replica in range(1, 100)][-1] == replicas.MOST

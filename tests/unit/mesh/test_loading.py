@@ -107,7 +107,7 @@ def test_a_head_computes_every_size_before_the_first_request() -> None:
     """Up to the largest batch; in between it computes no others."""
     head = FakeClassifier()
     warming.warm_up_head(head, NodeSettings(max_batch=20))
-    assert head.batches == [1, 2, 4, 8, 16]
+    assert head.batches == [1, 2, 4, 8, 16, 20]
 
 
 async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(
