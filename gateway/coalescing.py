@@ -143,7 +143,7 @@ class Coalescer(Generic[T, R]):
             del call  # As in `submit`.
 
     def _end(self, call: "_Call[T, R]", task: "asyncio.Task[None]") -> None:
-        """What also holds for a call that was cancelled before it began."""
+        """A call is over, maybe cancelled before it began: then nobody else has answered for it."""
         self._calls.discard(task)
         self._release(call)
         call.deliver([Unavailable("closing")] * len(call.items))
