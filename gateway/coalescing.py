@@ -97,15 +97,18 @@ class Coalescer(Generic[T, R]):
         """A full call gains nothing by waiting."""
         return self._held < self.calls or (len(self._calls) < FULL_CALLS and self._is_full())
 
+    def _sizes(self) -> list[int]:
+        """Of the items that wait and whose callers have not left."""
+        return [pending.size for pending in self._waiting if not pending.outcome.done()]
+
     def _is_full(self) -> bool:
-        sizes = [pending.size for pending in self._waiting if not pending.outcome.done()]
+        sizes = self._sizes()
         return len(sizes) >= self.max_items or sum(sizes) >= MAX_BYTES
 
     def _take(self) -> list["_Pending[T, R]"]:
         """What goes into the next call: no more than its share where others may follow at once."""
         free = max(1, self.calls - self._held)
-        waiting = sum(not pending.outcome.done() for pending in self._waiting)
-        most = min(self.max_items, -(-waiting // free))
+        most = min(self.max_items, -(-len(self._sizes()) // free))
         taken: list[_Pending[T, R]] = []
         size = 0
         while self._waiting and len(taken) < most:
@@ -131,19 +134,15 @@ class Coalescer(Generic[T, R]):
             call.deliver(outcomes)
         except MeshError as error:
             call.deliver([error] * len(call.items))
-        except asyncio.CancelledError:
-            call.deliver([Unavailable("closing")] * len(call.items))
-            raise
         except Exception as error:
             call.deliver([MeshError(f"the call failed: {type(error).__name__}")] * len(call.items))
             raise
         finally:
             hold.cancel()
-            self._release(call)
             del call  # As in `submit`.
 
     def _end(self, call: "_Call[T, R]", task: "asyncio.Task[None]") -> None:
-        """A call is over, maybe cancelled before it began: then nobody else has answered for it."""
+        """A call is over; one that was cancelled, maybe before it began, has answered nobody."""
         self._calls.discard(task)
         self._release(call)
         call.deliver([Unavailable("closing")] * len(call.items))

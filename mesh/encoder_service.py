@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import cycle
 from typing import Any, ClassVar, Final
 
 import grpc.aio
@@ -25,8 +24,9 @@ from mesh.errors import (
 )
 from mesh.item_encoder import Asked, ItemEncoder
 from mesh.places import Caller
+from mesh.replicas import replica_numbers
 from mesh.settings import NodeSettings
-from mesh.statuses import MAX_REQUEST_ID, Context, replica_number, time_left
+from mesh.statuses import MAX_REQUEST_ID, Context, time_left
 from mesh.telemetry import NodeMetrics
 from mesh.v1 import encoder_pb2 as pb
 from mesh.v1 import encoder_pb2_grpc as rpc
@@ -58,7 +58,7 @@ class EncoderService(rpc.EncoderServicer):
         self._metrics = metrics
         self._items = ItemEncoder(encoders, settings, metrics, usual)
         self._bytes = 0
-        self._replicas = cycle([replica_number() for _ in encoders])
+        self._replicas = replica_numbers(len(encoders))
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the methods of mesh.v1.Encoder to a server."""

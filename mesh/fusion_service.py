@@ -7,7 +7,6 @@ is answered whole or not at all.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any, ClassVar, Final
 
 import grpc.aio
@@ -17,8 +16,9 @@ from mesh.classifying import Classifier
 from mesh.embedding import Embedding, Modality, embedding_from_pb, modality_to_pb
 from mesh.errors import InvalidInput, MeshError, TooLarge, VersionMismatch
 from mesh.head import Embeddings, Head, HeadItem, Vector
+from mesh.replicas import replica_numbers
 from mesh.settings import NodeSettings
-from mesh.statuses import MAX_REQUEST_ID, Context, replica_number, time_left
+from mesh.statuses import MAX_REQUEST_ID, Context, time_left
 from mesh.telemetry import NodeMetrics
 from mesh.v1 import fusion_pb2 as pb
 from mesh.v1 import fusion_pb2_grpc as rpc
@@ -43,7 +43,7 @@ class FusionService(rpc.FusionServicer):
         metrics: NodeMetrics,
     ) -> None:
         self._heads = [Head(replicas, settings, metrics) for replicas in classifiers]
-        self._replicas = cycle([replica_number() for _ in classifiers[0]])
+        self._replicas = replica_numbers(len(classifiers[0]))
         self._settings = settings
         self._metrics = metrics
 

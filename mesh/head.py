@@ -41,7 +41,7 @@ class Head:
     ) -> None:
         self.classifier = replicas[0]
         self._batcher: Batcher[HeadItem, Vector] = Batcher(
-            [_classify(replica) for replica in replicas],
+            [_classify(replica, settings.max_batch) for replica in replicas],
             BatchLimits(settings.max_batch, float(settings.max_batch)),
             settings.max_queue,
             metrics,
@@ -89,6 +89,14 @@ class Head:
         return vector
 
 
+def padded(count: int, most: int) -> int:
+    """How many examples a head computes for so many: 1, 2, 4, 8, ... and `most`.
+
+    It is small beside what an engine keeps for each size of batch, a mebibyte in OpenVINO.
+    """
+    return min(1 << (count - 1).bit_length(), most)
+
+
 def _checked(outcome: Vector | MeshError) -> Vector:
     if isinstance(outcome, MeshError):
         raise outcome
@@ -97,13 +105,17 @@ def _checked(outcome: Vector | MeshError) -> Vector:
     return outcome
 
 
-def _classify(classifier: Classifier) -> Callable[[Sequence[HeadItem]], Sequence[Vector]]:
+def _classify(
+    classifier: Classifier, most: int
+) -> Callable[[Sequence[HeadItem]], Sequence[Vector]]:
     """The classifier as a worker of the Batcher, held to its contract."""
 
     def classify(items: Sequence[HeadItem]) -> list[Vector]:
-        rows = classifier.classify([item.example for item in items])
-        if rows.shape != (expected := (len(items), len(classifier.labels))):
+        examples = [item.example for item in items]
+        examples += [examples[-1]] * (padded(len(items), most) - len(items))
+        rows = classifier.classify(examples)
+        if rows.shape != (expected := (len(examples), len(classifier.labels))):
             raise MeshError(f"the model gave an array of shape {rows.shape}, not {expected}")
-        return list(rows)
+        return list(rows[: len(items)])
 
     return classify

@@ -1,10 +1,8 @@
-"""What every servicer has: the one place where what it raises becomes a gRPC status, and more.
+"""The one place where what a servicer raises becomes a gRPC status.
 
-That place also binds the caller's `x-request-id` to every line that is logged while the call is
-served.
+It also binds the caller's `x-request-id` to every line that is logged while the call is served.
 """
 
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
@@ -64,11 +62,6 @@ def _translating(method: Method) -> Method:
 def _request_id(context: Context) -> dict[str, str]:
     found = dict(context.invocation_metadata() or ()).get(REQUEST_ID)
     return {"request_id": str(found)[:MAX_REQUEST_ID]} if found else {}
-
-
-def replica_number() -> int:
-    """By which a service's answers tell its replicas apart; never 0."""
-    return 1 + secrets.randbelow(2**64 - 1)
 
 
 def time_left(context: Context, most: float) -> float:

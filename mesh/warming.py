@@ -10,6 +10,7 @@ from mesh.classifying import Classifier
 from mesh.encoding import Encoder, Item
 from mesh.engine import is_on_cpu
 from mesh.grouping import BatchLimits
+from mesh.head import padded
 from mesh.settings import NodeSettings
 
 
@@ -32,10 +33,8 @@ def warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
 
 
 def warm_up_head(classifier: Classifier, settings: NodeSettings) -> None:
-    """Compute batches of 1, 2, 4, 8, ... examples: a head computes no others.
-
-    The last one is for MESH_MAX_BATCH, also where that is none of these.
-    """
+    """Compute a batch of each size that there will be."""
     example = {m: np.zeros(e.dim, np.float32) for m, e in classifier.encoders.items()}
-    for doubled in range((settings.max_batch - 1).bit_length() + 1):
-        classifier.classify([example] * min(2**doubled, settings.max_batch))
+    most = settings.max_batch
+    for size in sorted({padded(count, most) for count in range(1, most + 1)}):
+        classifier.classify([example] * size)

@@ -46,17 +46,12 @@ class FusionClassifier:
     def classify(self, examples: Sequence[Example]) -> npt.NDArray[np.float32]:
         """The probabilities of one batch: float32 of shape (len(examples), len(labels)).
 
-        Computed are 1, 2, 4, 8, ... examples, the last one several times: a head is small beside
-        what an engine keeps for each size of batch, a mebibyte in OpenVINO.
-
         Raises InvalidInput where an example holds no embedding, or one of an unknown modality, of
         a wrong length or with numbers that aren't finite.
         """
         for example in examples:
             self._check(example)
-        missing = (1 << (len(examples) - 1).bit_length()) - len(examples)
-        padded = [*examples, *[examples[-1]] * missing]
-        return self._engine(collate(padded, self.encoders))[: len(examples)]
+        return self._engine(collate(examples, self.encoders))
 
     def _check(self, example: Example) -> None:
         if not example:

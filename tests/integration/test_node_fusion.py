@@ -93,6 +93,17 @@ async def test_any_subset_of_modalities_is_classified_in_the_order_of_the_exampl
     assert await classify(node, *examples) == [("new", 0.3), ("new", 0.9), ("new", 0.6)]
 
 
+@pytest.mark.parametrize(("count", "computed"), [(1, 1), (3, 4), (5, 6), (6, 6)])
+async def test_few_sizes_of_batch_are_computed(count: int, computed: int) -> None:
+    """An engine keeps something for each. None is larger than MESH_MAX_BATCH."""
+    head = FakeClassifier()
+    async with running(fusion_load(head), max_batch=6) as node:
+        examples = [[vector(TEXT)] for _ in range(count)]
+        head.batches.clear()
+        assert await classify(node, *examples) == [("fake", 0.3)] * count
+    assert head.batches == [computed]
+
+
 async def test_an_answer_tells_which_replica_it_is_from(node: RunningNode) -> None:
     """By the same number each time, for callers to count replicas."""
     stub = fusion_pb2_grpc.FusionStub(node.channel)
@@ -182,7 +193,7 @@ async def test_concurrent_calls_share_a_run_of_the_model(
     await node.classify_calls(11)
     new.gate.open()
     assert await asyncio.gather(*calls) == [[("new", 0.3)]] * 11
-    assert new.batches == [1, 10]
+    assert new.batches == [1, 16]  # Of ten examples.
     assert node.metric("mesh_classify_calls_total") == 11
     assert node.metric("mesh_items_total", outcome="OK") == 11
 

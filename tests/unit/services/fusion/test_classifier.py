@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from mesh.artifact import Artifact, ArtifactError
 from mesh.classifying import Classifier, EncoderVersion, Example
 from mesh.embedding import Modality
-from mesh.engine import Array, Engine, EngineBuilder, Inputs, MakeNetwork
+from mesh.engine import EngineBuilder
 from mesh.errors import InvalidInput
 from mesh.loading import load_fusion
 from mesh.settings import NodeSettings
@@ -103,26 +103,6 @@ def test_a_batch_equals_one_by_one(classifier: FusionClassifier) -> None:
     alone = [classifier.classify([example])[0] for example in examples]
 
     assert classifier.classify(examples) == pytest.approx(np.stack(alone))
-
-
-def test_few_sizes_of_batch_are_computed(artifact: Artifact) -> None:
-    """An engine keeps something for each, and each size is computed for the first time once."""
-    sizes = []
-
-    def engine(make: MakeNetwork, example: Inputs) -> Engine:
-        made = ENGINE(make, example)
-
-        def run(inputs: Inputs) -> Array:
-            sizes.append(len(inputs["embeddings"]))
-            return made(inputs)
-
-        return Engine(run, made.dim)
-
-    classifier = FusionClassifier.load(artifact, engine)
-    example = every_subset()[0]
-    rows = [len(classifier.classify([example] * count)) for count in range(1, 10)]
-    assert rows == [1, 2, 3, 4, 5, 6, 7, 8, 9]
-    assert sizes == [1, 2, 4, 4, 8, 8, 8, 8, 16]
 
 
 def test_the_order_of_an_examples_modalities_does_not_matter(classifier: FusionClassifier) -> None:
