@@ -21,6 +21,11 @@ class Admission:
         self._lock = Lock()
         self._tally = tally
 
+    def require_place(self) -> None:
+        """Overloaded where there is room for no request at all."""
+        if self._tally.requests >= self._max_requests:
+            raise Overloaded("too many requests are being answered; try again")
+
     @contextmanager
     def admit(self, size: int) -> Iterator["Reservation"]:
         """Hold a place for one request and `size` bytes while the block runs.
@@ -28,8 +33,7 @@ class Admission:
         Raises Overloaded where there is no room for both.
         """
         with self._lock:
-            if self._tally.requests >= self._max_requests:
-                raise Overloaded("too many requests are being answered; try again")
+            self.require_place()
             self._take(1, size)
         reservation = Reservation(self, size)
         try:

@@ -16,7 +16,8 @@ from gateway.admission import Admission
 from gateway.body import Bodies
 from gateway.contract import Prediction, PredictRequest
 from gateway.digests import digests_of
-from gateway.exchanges import current, follow_exchanges
+from gateway.exchanges import Exchanges, current
+from gateway.gate import Gate
 from gateway.loop import BackgroundLoop
 from gateway.metrics import GatewayMetrics
 from gateway.problems import answer_problems, problem
@@ -97,17 +98,20 @@ def create_app(parts: Parts) -> Flask:
     app.json = _Json(app)
     app.response_class = _Answer
     app.url_map.merge_slashes = False
-    follow_exchanges(app, parts.bodies, parts.metrics, parts.share.draining)
     answer_problems(app)
-    _add_predict(app, parts)
+    settings, share = parts.settings, parts.share
+    admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes, share.tally)
+    _add_predict(app, parts, admission)
     _add_probes(app, parts)
     _add_descriptions(app, parts)
+    gate = Gate(app.wsgi_app, admission)
+    exchanges = Exchanges(gate, parts.bodies, parts.metrics, share.draining)
+    app.wsgi_app = exchanges  # type: ignore[method-assign]
     return app
 
 
-def _add_predict(app: Flask, parts: Parts) -> None:
+def _add_predict(app: Flask, parts: Parts, admission: Admission) -> None:
     settings = parts.settings
-    admission = Admission(settings.max_in_flight, settings.max_in_flight_bytes, parts.share.tally)
 
     @app.post("/predict", provide_automatic_options=False)
     def predict() -> Response:

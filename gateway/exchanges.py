@@ -1,24 +1,32 @@
 """What every request and answer has, whatever its route: id, arrival, body, log line, count.
 
-Works by Flask's hooks, so that the routes know nothing of it but `current()`.
+Works round Flask, so that the routes know nothing of it but `current()`.
 """
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import getrandbits
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import request
 
 from gateway.body import Bodies, Body
 from gateway.metrics import GatewayMetrics
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, "StartResponse"], Iterable[bytes]]
+
 REQUEST_ID: Final = "X-Request-Id"
 REQUEST_ID_VARIABLE: Final = "HTTP_X_REQUEST_ID"
 VISIBLE: Final = re.compile(r"[!-~]{1,128}")
+# Where a request's environment has its exchange.
+_EXCHANGE: Final = "mesh.exchange"
 
 log = structlog.stdlib.get_logger("gateway")
 
@@ -32,50 +40,76 @@ class Exchange:
     body: Body
 
 
-def current() -> Exchange:
-    """The exchange of the request that this thread answers. Each call costs a look-up."""
-    found: Exchange = g.exchange
+def exchange_of(environ: Environ) -> Exchange:
+    """The exchange of one WSGI request."""
+    found: Exchange = environ[_EXCHANGE]
     return found
 
 
-def follow_exchanges(
-    app: Flask, bodies: Bodies, metrics: GatewayMetrics, draining: Callable[[], bool]
-) -> None:
-    """Do this for every request of the application; `draining` says that the process will end."""
+def current() -> Exchange:
+    """That of the request which Flask answers on this thread. Each call costs a look-up."""
+    return exchange_of(request.environ)
 
-    # Looked up once: each costs a few microseconds, which a cached answer would feel.
-    access = log.bind()
-    total = metrics.stages["total"]
 
-    def begin() -> None:
-        arrived, environ = time.monotonic(), request.environ
+class Exchanges:
+    """A WSGI application round another one, each of whose answers becomes an exchange's."""
+
+    def __init__(
+        self, answer: Wsgi, bodies: Bodies, metrics: GatewayMetrics, draining: Callable[[], bool]
+    ) -> None:
+        """`draining` says that the process will end."""
+        self._answer = answer
+        self._bodies = bodies
+        self._metrics = metrics
+        self._draining = draining
+        # Looked up once: each costs a few microseconds, which a cached answer would feel.
+        self._access = log.bind()
+        self._total = metrics.stages["total"]
+
+    def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer one request."""
+        arrived = time.monotonic()
         request_id = _request_id(environ.get(REQUEST_ID_VARIABLE, ""))
-        g.exchange = Exchange(request_id, arrived, bodies.open(environ))
-        structlog.contextvars.clear_contextvars()
+        exchange = environ[_EXCHANGE] = Exchange(request_id, arrived, self._bodies.open(environ))
+        # Nothing else is ever bound on this thread.
         structlog.contextvars.bind_contextvars(request_id=request_id)
-
-    def end(response: Response) -> Response:
-        exchange, asked = current(), request._get_current_object()  # type: ignore[attr-defined]
-        response.headers[REQUEST_ID] = exchange.request_id
-        if not exchange.body.discard() or draining():
-            response.headers["Connection"] = "close"
+        head = _Head()
+        pieces = self._answer(environ, head.take)
+        head.headers.append((REQUEST_ID, request_id))
+        if not exchange.body.discard() or self._draining():
+            head.headers.append(("Connection", "close"))
         if exchange.body.late:
-            response = _to_late_body(response, exchange.body)
-        seconds = time.monotonic() - exchange.arrived
-        if (asked.method, asked.path) == ("POST", "/predict"):
-            metrics.answered(response.status_code)
-            total.observe(seconds)
-        access.info(
-            "request",
-            method=asked.method,
-            path=asked.path[:200],
-            status=response.status_code,
-            seconds=round(seconds, 6),
-        )
-        return response
+            whole = b"".join(pieces)
+            head.set_length(len(whole) + 1)
+            pieces = exchange.body.end_by(whole)
+        self._tell(environ, int(head.status[:3]), time.monotonic() - arrived)
+        start_response(head.status, head.headers)
+        return pieces
 
-    app.before_request(begin)
-    app.after_request(end)
+    def _tell(self, environ: Environ, status: int, seconds: float) -> None:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if (method, path) == ("POST", "/predict"):
+            self._metrics.answered(status)
+            self._total.observe(seconds)
+        self._access.info(
+            "request", method=method, path=path[:200], status=status, seconds=round(seconds, 6)
+        )
+
+
+class _Head:
+    """Status and headers of an answer that has not begun."""
+
+    status: str
+    headers: list[tuple[str, str]]
+
+    def take(self, status: str, headers: list[tuple[str, str]], _: object = None) -> Any:
+        """What the application calls as `start_response`."""
+        self.status, self.headers = status, headers
+
+    def set_length(self, size: int) -> None:
+        """Say that the answer has so many bytes."""
+        others = [(name, value) for name, value in self.headers if name != "Content-Length"]
+        self.headers = [*others, ("Content-Length", str(size))]
 
 
 def _request_id(proposed: str) -> str:
@@ -84,10 +118,3 @@ def _request_id(proposed: str) -> str:
     That is no secret: unlike `secrets`, this asks no system, and lets no other thread in between.
     """
     return proposed if VISIBLE.fullmatch(proposed) else f"{getrandbits(128):032x}"
-
-
-def _to_late_body(response: Response, body: Body) -> Response:
-    answer = response.get_data()
-    response.response = body.end_by(answer)
-    response.content_length = len(answer) + 1
-    return response

@@ -4,8 +4,11 @@ What went wrong on our side is never told: the log says it. The messages of Mesh
 and hold nothing of what was sent; those of other errors may, so they are not logged.
 """
 
+from typing import Final
+
+import orjson
 import structlog
-from flask import Flask, Response, current_app
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from gateway.exchanges import current
@@ -13,6 +16,9 @@ from mesh.errors import InputError, MeshError, Overloaded
 from mesh.telemetry import origin
 
 log = structlog.stdlib.get_logger("gateway")
+
+CONTENT_TYPE: Final = ("Content-Type", "application/problem+json")
+RETRY_AFTER: Final = ("Retry-After", "1")
 
 
 def answer_problems(app: Flask) -> None:
@@ -24,29 +30,35 @@ def answer_problems(app: Flask) -> None:
 
 def problem(status: int, title: str, detail: str, field: str | None = None) -> Response:
     """An answer that says what is wrong; `field` names the part of the request that is."""
-    members = {
-        "status": status,
-        "title": title,
-        "detail": detail,
-        "request_id": current().request_id,
-    }
-    if field is not None:
-        members["field"] = field
-    return Response(
-        current_app.json.dumps(members), status, content_type="application/problem+json"
-    )
+    whole = _written(status, title, detail, current().request_id, field)
+    return Response(whole, status, [CONTENT_TYPE])
+
+
+def written(error: MeshError, request_id: str) -> bytes:
+    """The body of the answer to an error that is not ours, without Flask."""
+    field = error.field if isinstance(error, InputError) else None
+    return _written(error.http_status, error.title, error.message, request_id, field)
+
+
+def tell_of(error: MeshError) -> None:
+    """A line in the log, where it is no fault of the caller's: of that its request's line tells."""
+    if not isinstance(error, InputError):
+        log.warning("mesh_error", code=error.code, status=error.http_status, message=error.message)
+
+
+def _written(
+    status: int, title: str, detail: str, request_id: str, field: str | None = None
+) -> bytes:
+    members = {"status": status, "title": title, "detail": detail, "request_id": request_id}
+    return orjson.dumps(members if field is None else {**members, "field": field})
 
 
 def _of_mesh(error: MeshError) -> Response:
-    if not isinstance(error, InputError):
-        log.warning("mesh_error", code=error.code, status=error.http_status, message=error.message)
+    tell_of(error)
     if error.http_status == MeshError.http_status:
         return _unexpected(error)
-    field = error.field if isinstance(error, InputError) else None
-    response = problem(error.http_status, error.title, error.message, field)
-    if isinstance(error, Overloaded):
-        response.headers["Retry-After"] = "1"
-    return response
+    headers = [CONTENT_TYPE, RETRY_AFTER] if isinstance(error, Overloaded) else [CONTENT_TYPE]
+    return Response(written(error, current().request_id), error.http_status, headers)
 
 
 def _of_http(error: HTTPException) -> Response:
