@@ -84,13 +84,16 @@ class EncoderClient:
         self._coalescer: Coalescer[_Item, Embedding] = Coalescer(self._send)
         self._replicas = Replicas()
 
-    async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
+    async def encode(
+        self, payload: str | bytes, deadline: float, request_id: str, patience: float = 0.0
+    ) -> Embedding:
         """The embedding of one input, or the error that its item got.
 
         `deadline` (the clock of time.monotonic) travels with the item; the wait is the caller's.
+        For `patience` seconds it may wait for others to share a call with.
         """
         item = _Item(payload, deadline, request_id)
-        return await self._coalescer.submit(item, len(payload))
+        return await self._coalescer.submit(item, len(payload), patience)
 
     async def describe(self, deadline: float) -> str:
         """The version that answers now; Unavailable or DeadlineExpired where none does.

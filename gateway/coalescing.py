@@ -2,11 +2,13 @@
 
 A remote call costs both sides a fixed amount of work, however many items it carries. So while as
 many calls are on their way as there are replicas, new items wait for the first to come back and
-then leave in one call. A call that takes much longer than others did, or half a second, stops
-holding items back: it may have met an address that hangs, and there may be others that don't.
+then leave in one call. An item that brings some patience waits for others even where none are. A
+call that takes much longer than others did, or half a second, stops holding items back: it may have
+met an address that hangs, and there may be others that don't.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -52,15 +54,18 @@ class Coalescer(Generic[T, R]):
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0
         self._wake: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def submit(self, item: T, size: int) -> R:
+    async def submit(self, item: T, size: int, patience: float = 0.0) -> R:
         """The result for one item of `size` bytes, or its error.
 
+        For `patience` seconds it waits for others, unless they fill a call or one has none.
         Cancelling drops the item where it still waits. A call is cancelled only when all whose
         items it carries have left.
         """
         loop = asyncio.get_running_loop()
-        pending: _Pending[T, R] = _Pending(item, size, loop.create_future())
+        due = time.monotonic() + patience if patience else 0.0
+        pending: _Pending[T, R] = _Pending(item, size, due, loop.create_future())
         self._waiting.append(pending)
         if self._wake is None:
             # Not at once, so that what arrives in one turn of the loop leaves in one call.
@@ -86,16 +91,28 @@ class Coalescer(Generic[T, R]):
 
     def _depart(self) -> None:
         self._wake = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._may_depart() and (items := self._take()):
             self._held += 1
             call = _Call(items)
             task = call.task = asyncio.ensure_future(self._run(call))
             self._calls.add(task)
             task.add_done_callback(partial(self._end, call))
+        if self._held < self.calls and (left := self._patience()) < math.inf:
+            self._timer = asyncio.get_running_loop().call_later(left, self._depart)
 
     def _may_depart(self) -> bool:
         """A full call gains nothing by waiting."""
-        return self._held < self.calls or (len(self._calls) < FULL_CALLS and self._is_full())
+        if self._held < self.calls and self._patience() == 0:
+            return True
+        return len(self._calls) < FULL_CALLS and self._is_full()
+
+    def _patience(self) -> float:
+        """Seconds for which all that wait would rather wait for others; without any, for ever."""
+        due = min((p.due for p in self._waiting if not p.outcome.done()), default=math.inf)
+        return max(0.0, due - time.monotonic())
 
     def _sizes(self) -> list[int]:
         """Of the items that wait and whose callers have not left."""
@@ -158,6 +175,8 @@ class Coalescer(Generic[T, R]):
 class _Pending(Generic[T, R]):
     item: T
     size: int
+    # When it has no more patience, on the clock of time.monotonic().
+    due: float
     outcome: "asyncio.Future[R]"
     call: "_Call[T, R] | None" = None
 

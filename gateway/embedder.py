@@ -1,6 +1,7 @@
 """From inputs to embeddings, each input once: in this process, and among all gateways."""
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +10,7 @@ from gateway.cache import embedding_key
 from gateway.clients import Head
 from gateway.contract import Failure, PredictRequest
 from gateway.digests import Digests
+from gateway.patience import Patience
 from gateway.single_flight import SingleFlight
 from gateway.turns import Sought, Turns
 from mesh.embedding import Embedding, Modality
@@ -18,8 +20,10 @@ from mesh.errors import InputError, MeshError, Overloaded
 class Encodes(Protocol):
     """The part of an encoder's client that the pipeline needs."""
 
-    async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
-        """The embedding of one input."""
+    async def encode(
+        self, payload: str | bytes, deadline: float, request_id: str, patience: float = 0.0
+    ) -> Embedding:
+        """The embedding of one input, which may wait for others for `patience` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Embedder:
     def __init__(self, encoders: Mapping[Modality, Encodes], turns: Turns) -> None:
         self._encoders = encoders
         self._turns = turns
+        self._patience = Patience()
         self._flights: SingleFlight[tuple[Modality, str], Embedding] = SingleFlight()
 
     async def encode(
@@ -51,20 +56,31 @@ class Embedder:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
-                    modality: group.create_task(self._encode_one(asked, modality))
+                    modality: group.create_task(self._encode_one(asked, modality, modalities))
                     for modality in _largest_first(asked.request.inputs, modalities)
                 }
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return {modality: task.result() for modality, task in tasks.items()}
 
-    async def _encode_one(self, asked: Asked, modality: Modality) -> Embedding | Failure:
+    async def _encode_one(
+        self, asked: Asked, modality: Modality, among: Collection[Modality]
+    ) -> Embedding | Failure:
         digest, request = asked.request.digests[modality], asked.request
 
         async def encode() -> Embedding:
-            return await self._encoders[modality].encode(
-                request.inputs[modality], asked.deadline, request.request_id
-            )
+            started = time.monotonic()
+            patience = self._patience.of(modality, among, asked.deadline)
+            try:
+                embedding = await self._encoders[modality].encode(
+                    request.inputs[modality], asked.deadline, request.request_id, patience
+                )
+            except MeshError as error:
+                if not isinstance(error, InputError):
+                    self._patience.failed(modality)
+                raise
+            self._patience.took(modality, time.monotonic() - started)
+            return embedding
 
         async def take_turn() -> Embedding:
             # In the cache before the flight lands, so that nobody misses it both there and here.

@@ -46,11 +46,15 @@ class FakeEncoder:
         self.gate = asyncio.Event()
         self.gate.set()
         self.encoded: list[str | bytes] = []
+        self.patiences: list[float] = []
         self.described = 0
 
-    async def encode(self, payload: str | bytes, deadline: float, request_id: str) -> Embedding:
+    async def encode(
+        self, payload: str | bytes, deadline: float, request_id: str, patience: float = 0.0
+    ) -> Embedding:
         """Record the payload and give an embedding."""
         self.encoded.append(payload)
+        self.patiences.append(patience)
         await self.gate.wait()
         if self.error is not None:
             raise self.error
