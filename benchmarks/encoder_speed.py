@@ -1,4 +1,4 @@
-"""One thread's inputs a second by batch size: `python -m benchmarks.encoder_speed ENGINE ...`.
+"""A device's inputs a second by batch size: `python -m benchmarks.encoder_speed ENGINE ...`.
 
 Prints one JSON object: by modality, the rate at each size of the model alone.
 """
@@ -31,9 +31,9 @@ def _rate(encoder: Encoder[Any], items: Sequence[Any], seconds: float) -> float:
     return done / taken
 
 
-def main(engine: str, dtype: str, sizes: str, seconds: str) -> None:
+def main(engine: str, dtype: str, device: str, sizes: str, seconds: str) -> None:
     """Measure what the command line says; sizes are separated by commas."""
-    model = Model.load(Setup(engine, dtype, threads=1))
+    model = Model.load(Setup(engine, dtype, 1, device))
     found = {
         modality: rates(encoder, [int(size) for size in sizes.split(",")], float(seconds))
         for modality, encoder in model.encoders.items()

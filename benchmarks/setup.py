@@ -10,29 +10,44 @@ from typing import Final, get_args
 
 from mesh.settings import NodeSettings
 
-# What is no choice of its own, what is no faster on a CPU than float32, and what there isn't.
-LEFT_OUT: Final = ("auto", "float16", "torch int8", "torch int8_dynamic")
+# What is no choice of its own or not for a CPU, what is no faster on one than float32, and what
+# there isn't.
+LEFT_OUT: Final = ("auto", "cuda_graphs", "float16", "torch int8", "torch int8_dynamic")
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """An engine, its dtype, and the threads of one process."""
+    """An engine, its dtype, the threads of one process, and the device."""
 
     engine: str = "torch"
     dtype: str = "float32"
     threads: int = 0
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
         """As people and tables have it."""
-        return f"{self.engine} {self.dtype}"
+        return f"{self.engine} {self.dtype}" + (f", {self.device}" if self.device != "cpu" else "")
 
     @property
     def settings(self) -> NodeSettings:
         """As a node would have them."""
         return NodeSettings.model_validate(
-            {"engine": self.engine, "dtype": self.dtype, "threads": self.threads}
+            {
+                "engine": self.engine,
+                "dtype": self.dtype,
+                "threads": self.threads,
+                "devices": self.device,
+            }
         )
+
+
+# What a GPU is measured by, where there is one.
+ON_GPU: Final = tuple(
+    Setup(engine, dtype, device="cuda:0")
+    for engine in ("torch", "cuda_graphs")
+    for dtype in ("float32", "float16")
+)
 
 
 def setups() -> list[Setup]:

@@ -50,14 +50,18 @@ def core_seconds(raw: Raw, encoder: Encoder[Any]) -> float:
     return min(_encoded(raw, encoder) for _ in range(RUNS))
 
 
-def best_batch_cost(raw: Raw, encoder: Encoder[Any], clock: Clock) -> float:
+def best_batch_cost(
+    raw: Raw, encoder: Encoder[Any], clock: Clock, items: int | None = None
+) -> float:
     """The smallest batch, in the unit of `Item.size`, whose items take nearly the least time.
 
     It is measured on batches of one input: of short ones, only large batches are worth their cost.
+    They have so many `items` at most, or by default what the encoder's own limit allows.
     """
     item = encoder.preprocess(raw)
     batches = []
-    for count in _sizes(encoder, item.size):
+    most = encoder.max_batch_size if items is None else items * item.size
+    for count in _sizes(most, item.size):
         batches.append([item] * count)
         encoder.forward(batches[-1])  # What is made for a new size is made once.
     turns = [[_timed(batch, encoder, clock) for batch in batches] for _ in range(TURNS)]
@@ -69,10 +73,10 @@ def best_batch_cost(raw: Raw, encoder: Encoder[Any], clock: Clock) -> float:
     return float(item.size * min(count for count, seconds in times.items() if seconds <= enough))
 
 
-def _sizes(encoder: Encoder[Any], size: float) -> Iterator[int]:
-    """1, 2, 4, ... as far as the encoder's own limit and the time go."""
+def _sizes(most: float, size: float) -> Iterator[int]:
+    """1, 2, 4, ... as far as the limit and the time go."""
     end, items = time.monotonic() + BUDGET, 1
-    while items == 1 or (items * size <= encoder.max_batch_size and time.monotonic() < end):
+    while items == 1 or (items * size <= most and time.monotonic() < end):
         yield items
         items *= 2
 

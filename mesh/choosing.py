@@ -19,7 +19,7 @@ import structlog
 
 from mesh.artifact import Artifact
 from mesh.calibration import GAIN, PER_BATCH, TURNS
-from mesh.engine import EngineUnsuitable, Kind, kinds
+from mesh.engine import EngineUnsuitable, Kind, devices, is_on_cpu, kinds
 from mesh.engine_cache import EngineCache, sources_hash
 from mesh.golden import GoldenMismatch
 from mesh.openvino_rounding import GROUP, RULE
@@ -134,9 +134,18 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
         "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads", "workers"}),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),
+        "devices": _device_names(settings),
         "rounding": {"rule": RULE, "group": GROUP},
         "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH, "turns": TURNS},
     }
+
+
+def _device_names(settings: NodeSettings) -> list[str]:
+    if is_on_cpu(settings):  # Without torch, which a node may never need there.
+        return []
+    from mesh.torch_engine import names_of
+
+    return names_of(devices(settings))
 
 
 def _installed(library: str) -> str | None:

@@ -12,7 +12,7 @@ runtime is another entry of `_BUILDERS`. Importing this module imports no runtim
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -41,12 +41,20 @@ class EngineUnsuitable(ArtifactError):
     """An engine is not there, or can't run a network; another engine may."""
 
 
+def _as_it_is(length: int) -> int:
+    return length
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One network on one device. As many threads at a time may call it as MESH_WORKERS says."""
+    """One network on one device. As many threads at a time may call it as MESH_WORKERS says.
+
+    `length` says how long it likes the inputs to be for a batch whose longest item is so long.
+    """
 
     run: Callable[[Inputs], Array]
     dim: int
+    length: Callable[[int], int] = _as_it_is
 
     def __call__(self, inputs: Inputs) -> Array:
         """A batch: float32 of shape (items, dim)."""
@@ -76,22 +84,30 @@ def kinds(settings: NodeSettings) -> list[Kind]:
 
     The last one is what an artifact's golden examples were computed by, where it is allowed.
     """
-    engines = [settings.engine]
+    auto = _ON_CPU if is_on_cpu(settings) else _ELSEWHERE
+    engines: list[str] = [settings.engine]
     if settings.engine == "auto":
-        is_possible = is_on_cpu(settings) and importlib.util.find_spec("openvino")
-        engines = ["openvino", "torch"] if is_possible else ["torch"]
+        engines = [name for name in auto if name != "openvino" or _is_installed("openvino")]
     found = []
     for engine in engines:
-        dtypes = _AUTO[engine] if settings.dtype == "auto" else [settings.dtype]
-        found += [Kind(engine, dtype) for dtype in dtypes]
+        dtypes = auto.get(engine, ()) if settings.dtype == "auto" else [settings.dtype]
+        found += [Kind(engine, dtype) for dtype in dtypes or ["float32"]]
     return found
 
 
 # What "auto" tries: all that may be fast, and needs no file of its own.
-_AUTO: Final = {
+_ON_CPU: Final[Mapping[str, Sequence[str]]] = {
     "openvino": ("int8_dynamic", "bfloat16", "float32"),
     "torch": ("bfloat16", "float32"),
 }
+_ELSEWHERE: Final[Mapping[str, Sequence[str]]] = {
+    "cuda_graphs": ("float16", "bfloat16", "float32"),
+    "torch": ("float16", "bfloat16", "float32"),
+}
+
+
+def _is_installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
 
 
 def is_on_cpu(settings: NodeSettings) -> bool:
@@ -140,16 +156,20 @@ def _torch_builders(kind: Kind, settings: NodeSettings, artifact: Artifact) -> l
     from mesh.torch_engine import DTYPES, torch_engine
 
     if kind.dtype not in DTYPES:
-        raise EngineUnsuitable(f"MESH_DTYPE: the torch engine has no {kind.dtype}")
+        raise EngineUnsuitable(f"MESH_DTYPE: the {kind.engine} engine has no {kind.dtype}")
     prepare(settings)  # Now at the latest torch is there.
-    dtype = DTYPES[kind.dtype]
-    return [partial(torch_engine, device=name, dtype=dtype) for name in devices(settings)]
+    build = partial(torch_engine, dtype=DTYPES[kind.dtype])
+    if kind.engine == "cuda_graphs":
+        from mesh.cuda_graphs import cuda_graphs_engine
+
+        build = partial(cuda_graphs_engine, dtype=DTYPES[kind.dtype], workers=settings.workers)
+    return [partial(build, device=name) for name in devices(settings)]
 
 
 def _openvino_builders(
     kind: Kind, settings: NodeSettings, artifact: Artifact
 ) -> list[EngineBuilder]:
-    if not importlib.util.find_spec("openvino"):
+    if not _is_installed("openvino"):
         raise EngineUnsuitable("MESH_ENGINE: openvino is not installed")
     if not is_on_cpu(settings):
         raise EngineUnsuitable("MESH_DEVICES: the openvino engine runs on the cpu alone")
@@ -160,4 +180,8 @@ def _openvino_builders(
     return [partial(openvino_engine, setup=setup) for _ in devices(settings)]
 
 
-_BUILDERS: Final = {"torch": _torch_builders, "openvino": _openvino_builders}
+_BUILDERS: Final = {
+    "torch": _torch_builders,
+    "cuda_graphs": _torch_builders,
+    "openvino": _openvino_builders,
+}

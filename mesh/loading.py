@@ -96,7 +96,9 @@ def _chosen(
     choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
     if not settings.max_batch_cost and "max_batch_cost" not in choice:
         raw = usual(golden_raws(encoders[0], artifact), encoders[0])
-        cost = best_batch_cost(raw, encoders[0], _clock(settings))
+        # An encoder's own limit is what fits a CPU's caches.
+        most = None if is_on_cpu(settings) else settings.max_batch
+        cost = best_batch_cost(raw, encoders[0], _clock(settings), most)
         choice = {**choice, "max_batch_cost": cost}
     if choice != known:
         keep_choice(settings, artifact, load.__module__, choice)

@@ -87,7 +87,7 @@ class NodeSettings(ProcessSettings):
     ops_port: Port = 9090
     # A path, or for fusion a list of paths, preferred first, separated by commas.
     model: str = "models/emotion6"
-    engine: Literal["auto", "torch", "openvino"] = "auto"
+    engine: Literal["auto", "torch", "cuda_graphs", "openvino"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "int8_dynamic"] = "auto"
     # A folder where engines keep what takes long to make; empty: nowhere.
     engine_cache: str = Field(default_factory=_cache_folder)

@@ -77,7 +77,9 @@ class AudioEncoder:
 
     def forward(self, items: Sequence[AudioItem]) -> npt.NDArray[np.float32]:
         """Encode one batch: float32 of shape (len(items), dim)."""
-        return self._engine(collate(items))
+        liked = self._engine.length(max(item.mel.shape[1] for item in items))
+        most = self._preprocess.config.seconds * FRAMES_PER_SECOND
+        return self._engine(collate(items, min(liked, most)))
 
 
 def _network(artifact: Artifact, preprocess: AudioConfig) -> "Network":

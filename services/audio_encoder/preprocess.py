@@ -86,10 +86,14 @@ def bounded_ratio(rate: int) -> Fraction:
     return 1 / (1 / ratio).limit_denominator(RATIO_TERM)
 
 
-def collate(items: Sequence[AudioItem]) -> dict[str, npt.NDArray[Any]]:
-    """The model's inputs for a batch: mel (items, mels, frames), and each item's own frames."""
+def collate(items: Sequence[AudioItem], longest: int = 0) -> dict[str, npt.NDArray[Any]]:
+    """The model's inputs for a batch: mel (items, mels, frames), and each item's own frames.
+
+    Padded to `longest` frames, or to the longest sound where that has more.
+    """
     frames = np.array([item.mel.shape[1] for item in items])
-    mel = np.zeros((len(items), len(items[0].mel), frames.max()), np.float32)
+    shape = len(items), len(items[0].mel), max(longest, int(frames.max()))
+    mel = np.zeros(shape, np.float32)
     for row, item in zip(mel, items, strict=True):
         row[:, : item.mel.shape[1]] = item.mel
     return {"mel": mel, "frames": frames}

@@ -67,7 +67,8 @@ class TextEncoder:
 
     def forward(self, items: Sequence[TextItem]) -> npt.NDArray[np.float32]:
         """Encode one batch: float32 of shape (len(items), dim)."""
-        return self._engine(collate(items))
+        liked = self._engine.length(max(len(item.ids) for item in items))
+        return self._engine(collate(items, min(liked, self._preprocess.max_tokens)))
 
 
 def _network(artifact: Artifact, preprocess: TextPreprocessor) -> "Network":

@@ -80,9 +80,12 @@ def _decode(raw: str | bytes) -> str:
         raise InvalidInput(f"the text is not valid Unicode: {error.reason}") from error
 
 
-def collate(items: Sequence[TextItem]) -> dict[str, npt.NDArray[np.int64]]:
-    """The model's inputs for a batch: ids and attention mask, int64 of shape (items, tokens)."""
-    shape = len(items), max(len(item.ids) for item in items)
+def collate(items: Sequence[TextItem], tokens: int = 0) -> dict[str, npt.NDArray[np.int64]]:
+    """The model's inputs for a batch: ids and attention mask, int64 of shape (items, tokens).
+
+    Padded to so many tokens, or to the longest text where that has more.
+    """
+    shape = len(items), max(tokens, *(len(item.ids) for item in items))
     ids, mask = np.full(shape, PAD_ID, np.int64), np.zeros(shape, np.int64)
     for row, item in enumerate(items):
         ids[row, : len(item.ids)] = item.ids

@@ -24,7 +24,7 @@ class Pooled(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """(items, steps, 8) and each one's steps -> (items, 4)."""
-        is_real = (torch.arange(x.shape[1]) < lengths[:, None])[:, :, None].float()
+        is_real = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[:, :, None].float()
         hidden: torch.Tensor = self.dropout(self.linear(x)) * is_real
         return hidden.sum(1) / is_real.sum(1)
 

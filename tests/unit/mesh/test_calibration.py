@@ -55,6 +55,14 @@ def test_where_a_batch_costs_much_batches_are_as_large_as_they_may_be() -> None:
     assert max(encoder.sizes) * SIZE <= encoder.max_batch_size
 
 
+def test_a_number_of_items_may_stand_in_the_place_of_the_encoders_limit() -> None:
+    """That is what fits a CPU's caches; a GPU takes more."""
+    encoder = Timed(batch=1.0, item=0.001)
+    assert best_batch_cost("example", encoder, encoder.clock, 512) / SIZE == 512
+    encoder = Timed(batch=1.0, item=0.001)
+    assert best_batch_cost("example", encoder, encoder.clock, 8) / SIZE == 8
+
+
 def test_the_smallest_batch_that_is_nearly_the_best_is_taken() -> None:
     """4 items take 1.025 each, more of them hardly less."""
     assert limit(Timed(batch=0.1, item=1.0)) == 4

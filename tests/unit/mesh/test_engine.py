@@ -61,9 +61,19 @@ def test_auto_does_without_openvino_where_it_is_not_installed(
     assert {kind.engine for kind in kinds(settings())} == {"torch"}
 
 
-def test_on_a_gpu_auto_is_torch() -> None:
-    """OpenVINO is for the CPU here."""
-    assert {kind.engine for kind in kinds(settings(devices="cuda:0"))} == {"torch"}
+def test_on_a_gpu_auto_is_torch_with_graphs_and_without() -> None:
+    """OpenVINO is for the CPU here, and float16 is for GPUs."""
+    found = kinds(settings(devices="cuda:0"))
+    assert {kind.engine for kind in found} == {"cuda_graphs", "torch"}
+    assert {kind.dtype for kind in found} == {"float16", "bfloat16", "float32"}
+    assert found[-1] == Kind("torch", "float32")
+
+
+@pytest.mark.parametrize(("engine", "device"), [("cuda_graphs", "cpu"), ("openvino", "cuda:0")])
+def test_an_engine_of_another_device_is_tried_once(engine: str, device: str) -> None:
+    """It says by itself that it is none for this one."""
+    asked = settings(engine=engine, devices=device)
+    assert kinds(asked) == [Kind(engine, "float32")]
 
 
 def test_what_is_asked_for_is_the_only_kind() -> None:
@@ -104,6 +114,13 @@ def test_torch_has_no_int8(artifact: Artifact) -> None:
     """The error names the setting."""
     with pytest.raises(EngineUnsuitable, match="MESH_DTYPE: the torch engine has no int8"):
         builders(Kind("torch", "int8"), settings(), artifact)
+
+
+def test_cuda_graphs_are_for_cuda_alone(artifact: Artifact) -> None:
+    """The error names the setting."""
+    (build,) = builders(Kind("cuda_graphs", "float32"), settings(), artifact)
+    with pytest.raises(EngineUnsuitable, match="MESH_DEVICES: the cuda_graphs engine has no 'cpu'"):
+        build(lambda: torch.nn.Identity(), {"input": torch.zeros(1, 2)})
 
 
 def test_openvino_runs_on_the_cpu_alone(artifact: Artifact) -> None:

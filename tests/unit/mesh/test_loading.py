@@ -134,7 +134,7 @@ async def test_an_engine_is_measured_once_though_the_cost_of_a_batch_is_set(
         return chosen(allowed, load, seconds)
 
     monkeypatch.setattr(loading, "choose", choose)
-    monkeypatch.setattr(loading, "best_batch_cost", lambda raw, encoder, clock: next(costs))
+    monkeypatch.setattr(loading, "best_batch_cost", lambda *asked: next(costs))
     for set_cost, expected in ((3.0, 3.0), (5.0, 5.0), (0.0, 7.0), (0.0, 7.0), (5.0, 5.0)):
         one = asked.model_copy(update={"max_batch_cost": set_cost})
         service = load_encoder(one, metrics, "text", fake_artifacts.load_encoder)

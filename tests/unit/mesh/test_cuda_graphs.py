@@ -1,0 +1,249 @@
+"""The cuda_graphs engine: few shapes for all batches, and graphs where there is CUDA."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+import structlog
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh import cuda_graphs
+from mesh.artifact import Artifact
+from mesh.cuda_graphs import (
+    Compute,
+    Shapes,
+    Tensors,
+    Turns,
+    cuda_graphs_engine,
+    filled,
+    length,
+)
+from mesh.engine import Array, Engine, EngineUnsuitable, Inputs, MakeNetwork
+from mesh.settings import InputLimits
+from mesh.torch_engine import names_of, torch_engine
+from services.audio_encoder.encoder import AudioEncoder
+from services.text_encoder.encoder import TextEncoder
+from tests.unit.mesh.networks import INPUTS, Pooled
+
+MODEL = Path(__file__).parents[3] / "models/emotion6"
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
+
+
+@given(st.integers(1, 10_000))
+def test_a_length_becomes_one_of_few(wanted: int) -> None:
+    """None less than it was, none more than a quarter longer, and each stays what it became."""
+    found = length(wanted)
+    assert wanted <= found <= 1.25 * wanted
+    assert length(found) == found
+
+
+def test_lengths_are_few() -> None:
+    """Four between a power of two and the next."""
+    assert sorted({length(wanted) for wanted in range(33, 129)}) == [
+        *(40, 48, 56, 64),
+        *(80, 96, 112, 128),
+    ]
+
+
+@pytest.mark.parametrize(("items", "whole"), [(1, 1), (2, 2), (3, 4), (5, 8), (8, 8), (17, 32)])
+def test_batches_are_filled_up_with_their_last_item(items: int, whole: int) -> None:
+    """In all inputs, whatever their form."""
+    inputs = {"x": torch.arange(2.0 * items).reshape(items, 2), "n": torch.arange(items)}
+    got = filled(inputs)
+    assert got["x"].shape == (whole, 2)
+    assert got["n"].tolist() == [*range(items), *[items - 1] * (whole - items)]
+    assert torch.equal(got["x"][items - 1 :], got["x"][items - 1].expand(whole - items + 1, 2))
+
+
+class Recorder:
+    """Records by remembering the shape, or refuses to; a recording doubles its input."""
+
+    def __init__(self) -> None:
+        self.recorded: list[int] = []
+        self.refused: set[int] = set()
+        self.plain: list[int] = []
+
+    def record(self, inputs: Tensors) -> Compute:
+        shape = inputs["x"].shape
+        if len(inputs["x"]) in self.refused:
+            raise RuntimeError("operation not permitted\nwhen recording")
+        self.recorded.append(len(inputs["x"]))
+
+        def replay(again: Tensors) -> Array:
+            assert again["x"].shape == shape
+            found: Array = 2 * again["x"].numpy()
+            return found
+
+        return replay
+
+    def plainly(self, inputs: Tensors) -> Array:
+        self.plain.append(len(inputs["x"]))
+        found: Array = 2 * inputs["x"].numpy()
+        return found
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+def run(shapes: Shapes, items: int) -> None:
+    x = torch.randn(items, 3)
+    assert np.array_equal(shapes({"x": x}), 2 * x.numpy())
+
+
+def test_each_shape_is_recorded_once(recorder: Recorder) -> None:
+    """And each batch has as many results as it had items."""
+    shapes = Shapes(recorder.record, recorder.plainly)
+    for items in (3, 4, 1, 3, 7, 8):
+        run(shapes, items)
+    assert recorder.recorded == [4, 1, 8]
+
+
+def test_the_shape_that_was_used_least_recently_goes_first(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph takes memory."""
+    monkeypatch.setattr(cuda_graphs, "KEPT", 2)
+    shapes = Shapes(recorder.record, recorder.plainly)
+    for items in (1, 2, 1, 4, 1, 2):
+        run(shapes, items)
+    assert recorder.recorded == [1, 2, 4, 2]
+
+
+def test_a_shape_that_can_not_be_recorded_is_computed_plainly(recorder: Recorder) -> None:
+    """It is tried once, and one line says why."""
+    recorder.refused = {4}
+    shapes = Shapes(recorder.record, recorder.plainly)
+    with structlog.testing.capture_logs() as logs:
+        for items in (4, 3, 2):
+            run(shapes, items)
+    assert (recorder.recorded, recorder.plain) == ([2], [4, 4])
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("no_cuda_graph", "operation not permitted")
+    ]
+
+
+def test_a_recording_goes_alone() -> None:
+    """Batches run together, and end first; those that come meanwhile wait."""
+    turns, inside = Turns(), []
+
+    def take(turn: Callable[[], AbstractContextManager[None]], name: str) -> None:
+        with turn():
+            inside.append(name)
+            assert name == "batch" or inside == [name]
+            time.sleep(0.001)
+            inside.remove(name)
+
+    with ThreadPoolExecutor(6) as threads:
+        jobs = [
+            threads.submit(take, turns.alone, f"recording {number}")
+            if number % 5 == 0
+            else threads.submit(take, turns.together, "batch")
+            for number in range(100)
+        ]
+        for job in jobs:
+            job.result(10)
+
+
+def test_batches_run_together() -> None:
+    """A worker waits for no other one's."""
+    turns, both = Turns(), Barrier(2)
+
+    def run_one() -> None:
+        with turns.together():
+            both.wait(10)
+
+    with ThreadPoolExecutor(2) as threads:
+        for job in [threads.submit(run_one) for _ in range(2)]:
+            job.result(10)
+
+
+@pytest.mark.parametrize(
+    ("modality", "encoder_class", "most"),
+    [("text", TextEncoder, 256), ("audio", AudioEncoder, 3000)],
+)
+def test_an_encoder_pads_to_the_length_that_its_engine_likes(
+    modality: str, encoder_class: type, most: int
+) -> None:
+    """And gives what it gives else; never beyond what its network can take."""
+    lengths: list[int] = []
+    liked = [0]
+
+    def build(make: MakeNetwork, example: Inputs) -> Engine:
+        engine = torch_engine(make, example, device="cpu", dtype=torch.float32)
+
+        def run(inputs: Inputs) -> Array:
+            lengths.append(max(value.shape[-1] for value in inputs.values()))
+            return engine(inputs)
+
+        return Engine(run, engine.dim, lambda wanted: max(wanted, liked[0]))
+
+    encoder = encoder_class.load(Artifact.open(MODEL / modality), build, InputLimits())
+    item = encoder.preprocess(encoder.example)
+    plain = encoder.forward([item])
+    for liked[0] in (lengths[-1] + 5, 10_000):
+        assert np.allclose(encoder.forward([item]), plain, atol=1e-4)
+    assert lengths == [lengths[0], lengths[0] + 5, most]
+
+
+def test_devices_have_names() -> None:
+    """Those of GPUs are what their maker calls them."""
+    assert names_of(["cpu"]) == ["cpu"]
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_graphs_compute_what_the_cpu_computes(dtype: torch.dtype) -> None:
+    """For batches and lengths that come in any order."""
+    torch.manual_seed(0)
+    network = Pooled()
+    expected = torch_engine(lambda: network, INPUTS, device="cpu", dtype=torch.float32)
+    engine = cuda_graphs_engine(lambda: network, INPUTS, device="cuda:0", dtype=dtype, workers=1)
+    for items, steps in ((1, 3), (5, 7), (2, 3), (5, 7), (1, 3)):
+        x, lengths = torch.randn(items, steps, 8), torch.randint(1, steps + 1, (items,))
+        inputs = {"x": x, "lengths": lengths}
+        assert np.allclose(engine(inputs), expected(inputs), atol=0.02)
+
+
+@on_cuda
+def test_several_batches_at_a_time_do_not_meet() -> None:
+    """Each worker has a stream, graphs and memory of its own."""
+    torch.manual_seed(0)
+    network = Pooled()
+    expected = torch_engine(lambda: network, INPUTS, device="cpu", dtype=torch.float32)
+    engine = cuda_graphs_engine(
+        lambda: network, INPUTS, device="cuda:0", dtype=torch.float32, workers=3
+    )
+    batches = [
+        {"x": torch.randn(items, 9, 8), "lengths": torch.full((items,), 9)}
+        for items in (1, 2, 3, 4, 5, 6) * 20
+    ]
+    with ThreadPoolExecutor(3) as threads:
+        for batch, found in zip(batches, threads.map(engine, batches), strict=True):
+            assert np.allclose(found, expected(batch), atol=1e-3)
+
+
+@on_cuda
+def test_a_network_that_looks_at_its_numbers_can_not_be_recorded() -> None:
+    """Another engine can run it."""
+
+    class Looks(torch.nn.Module):
+        """Branches by what it computes."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """The same, or its negative."""
+            return x if x.sum().item() > 0 else -x
+
+    with pytest.raises(EngineUnsuitable, match="can't record the network"):
+        cuda_graphs_engine(
+            Looks, {"x": torch.ones(1, 4)}, device="cuda:0", dtype=torch.float32, workers=1
+        )
