@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import grpc.aio
 
-from gateway.coalescing import MAX_ITEMS, Coalescer
+from gateway.coalescing import MAX_ITEMS, Coalescer, Wait
 from gateway.metrics import GatewayMetrics
 from gateway.peer import Peer
 from gateway.replicas import Replicas
@@ -85,15 +85,15 @@ class EncoderClient:
         self._replicas = Replicas()
 
     async def encode(
-        self, payload: str | bytes, deadline: float, request_id: str, patience: float = 0.0
+        self, payload: str | bytes, deadline: float, request_id: str, wait: Wait | None = None
     ) -> Embedding:
         """The embedding of one input, or the error that its item got.
 
         `deadline` (the clock of time.monotonic) travels with the item; the wait is the caller's.
-        For `patience` seconds it may wait for others to share a call with.
+        It may `wait` for others to share a call with.
         """
         item = _Item(payload, deadline, request_id)
-        return await self._coalescer.submit(item, len(payload), patience)
+        return await self._coalescer.submit(item, len(payload), wait)
 
     async def describe(self, deadline: float) -> str:
         """The version that answers now; Unavailable or DeadlineExpired where none does.

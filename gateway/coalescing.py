@@ -2,9 +2,9 @@
 
 A remote call costs both sides a fixed amount of work, however many items it carries. So while as
 many calls are on their way as there are replicas, new items wait for the first to come back and
-then leave in one call. An item that brings some patience waits for others even where none are. A
-call that takes much longer than others did, or half a second, stops holding items back: it may have
-met an address that hangs, and there may be others that don't.
+then leave in one call. An item that brings some patience waits for others even with no call on its
+way. A call that takes much longer than others did, or half a second, stops holding items back: it
+may have met an address that hangs, and there may be others that don't.
 """
 
 import asyncio
@@ -37,6 +37,21 @@ R = TypeVar("R")
 Send = Callable[[Sequence[T]], Awaitable[Sequence[R | MeshError]]]
 
 
+class Wait:
+    """How long an item waits for others to go with. Lives in one loop."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.until = time.monotonic() + seconds if seconds else 0.0
+        self.changed: Callable[[], None] = lambda: None
+
+    def shorten(self, seconds: float) -> None:
+        """Wait for no longer than so many seconds from now on."""
+        until = time.monotonic() + seconds
+        if until < self.until:
+            self.until = until
+            self.changed()
+
+
 class Coalescer(Generic[T, R]):
     """Turns submitted items into calls of `send`, at most MAX_BYTES each (a larger item alone).
 
@@ -56,20 +71,19 @@ class Coalescer(Generic[T, R]):
         self._wake: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def submit(self, item: T, size: int, patience: float = 0.0) -> R:
+    async def submit(self, item: T, size: int, wait: Wait | None = None) -> R:
         """The result for one item of `size` bytes, or its error.
 
-        For `patience` seconds it waits for others, unless they fill a call or one has none.
+        It may `wait` for others, unless they fill a call or one of them does not wait.
         Cancelling drops the item where it still waits. A call is cancelled only when all whose
         items it carries have left.
         """
         loop = asyncio.get_running_loop()
-        due = time.monotonic() + patience if patience else 0.0
-        pending: _Pending[T, R] = _Pending(item, size, due, loop.create_future())
+        wait = wait or Wait()
+        wait.changed = self._look
+        pending: _Pending[T, R] = _Pending(item, size, wait, loop.create_future())
         self._waiting.append(pending)
-        if self._wake is None:
-            # Not at once, so that what arrives in one turn of the loop leaves in one call.
-            self._wake = loop.call_soon(self._depart)
+        self._look()
         try:
             return await pending.outcome
         finally:
@@ -82,6 +96,7 @@ class Coalescer(Generic[T, R]):
 
     async def close(self) -> None:
         """End the calls in flight; whoever still waits for an item gets Unavailable."""
+        self._stop_timer()
         waiting = _Call(list(self._waiting))
         self._waiting.clear()
         waiting.deliver([Unavailable("closing")] * len(waiting.items))
@@ -89,11 +104,14 @@ class Coalescer(Generic[T, R]):
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
 
+    def _look(self) -> None:
+        if self._wake is None:
+            # Not at once, so that what arrives in one turn of the loop leaves in one call.
+            self._wake = asyncio.get_running_loop().call_soon(self._depart)
+
     def _depart(self) -> None:
         self._wake = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         while self._may_depart() and (items := self._take()):
             self._held += 1
             call = _Call(items)
@@ -103,6 +121,11 @@ class Coalescer(Generic[T, R]):
         if self._held < self.calls and (left := self._patience()) < math.inf:
             self._timer = asyncio.get_running_loop().call_later(left, self._depart)
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _may_depart(self) -> bool:
         """A full call gains nothing by waiting."""
         if self._held < self.calls and self._patience() == 0:
@@ -111,8 +134,11 @@ class Coalescer(Generic[T, R]):
 
     def _patience(self) -> float:
         """Seconds for which all that wait would rather wait for others; without any, for ever."""
-        due = min((p.due for p in self._waiting if not p.outcome.done()), default=math.inf)
-        return max(0.0, due - time.monotonic())
+        waiting = [pending for pending in self._waiting if not pending.outcome.done()]
+        if len(waiting) < len(self._waiting):  # Callers left. What they sent must not stay.
+            self._waiting = deque(waiting)
+        until = min((pending.wait.until for pending in waiting), default=math.inf)
+        return max(0.0, until - time.monotonic())
 
     def _sizes(self) -> list[int]:
         """Of the items that wait and whose callers have not left."""
@@ -123,8 +149,12 @@ class Coalescer(Generic[T, R]):
         return len(sizes) >= self.max_items or sum(sizes) >= MAX_BYTES
 
     def _take(self) -> list["_Pending[T, R]"]:
-        """What goes into the next call: no more than its share where others may follow at once."""
-        free = max(1, self.calls - self._held)
+        """What goes into the next call: no more than its share where others may follow at once.
+
+        What has waited to go with others is not shared out.
+        """
+        patient = any(pending.wait.until for pending in self._waiting)
+        free = 1 if patient else max(1, self.calls - self._held)
         most = min(self.max_items, -(-len(self._sizes()) // free))
         taken: list[_Pending[T, R]] = []
         size = 0
@@ -175,8 +205,7 @@ class Coalescer(Generic[T, R]):
 class _Pending(Generic[T, R]):
     item: T
     size: int
-    # When it has no more patience, on the clock of time.monotonic().
-    due: float
+    wait: Wait
     outcome: "asyncio.Future[R]"
     call: "_Call[T, R] | None" = None
 

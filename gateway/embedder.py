@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gateway.cache import embedding_key
 from gateway.clients import Head
+from gateway.coalescing import Wait
 from gateway.contract import Failure, PredictRequest
 from gateway.digests import Digests
 from gateway.patience import Patience
@@ -21,9 +23,9 @@ class Encodes(Protocol):
     """The part of an encoder's client that the pipeline needs."""
 
     async def encode(
-        self, payload: str | bytes, deadline: float, request_id: str, patience: float = 0.0
+        self, payload: str | bytes, deadline: float, request_id: str, wait: Wait | None = None
     ) -> Embedding:
-        """The embedding of one input, which may wait for others for `patience` seconds."""
+        """The embedding of one input, which may `wait` for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,23 @@ class Embedder:
         self._encoders = encoders
         self._turns = turns
         self._patience = Patience()
+        self._waits: dict[tuple[Modality, str], Wait] = {}
         self._flights: SingleFlight[tuple[Modality, str], Embedding] = SingleFlight()
 
     async def encode(
         self, asked: Asked, modalities: set[Modality]
     ) -> dict[Modality, Embedding | Failure]:
         """What became of each. Raises InputError and Overloaded for the sake of any of them."""
+        # For what others asked for nobody waits as long as it usually takes.
+        begun = {
+            modality
+            for modality in modalities
+            if not self._flights.is_known((modality, asked.request.digests[modality]), asked.looked)
+        }
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
-                    modality: group.create_task(self._encode_one(asked, modality, modalities))
+                    modality: group.create_task(self._encode_one(asked, modality, begun))
                     for modality in _largest_first(asked.request.inputs, modalities)
                 }
         except ExceptionGroup as errors:
@@ -66,31 +75,13 @@ class Embedder:
     async def _encode_one(
         self, asked: Asked, modality: Modality, among: Collection[Modality]
     ) -> Embedding | Failure:
-        digest, request = asked.request.digests[modality], asked.request
-
-        async def encode() -> Embedding:
-            started = time.monotonic()
-            patience = self._patience.of(modality, among, asked.deadline)
-            try:
-                embedding = await self._encoders[modality].encode(
-                    request.inputs[modality], asked.deadline, request.request_id, patience
-                )
-            except MeshError as error:
-                if not isinstance(error, InputError):
-                    self._patience.failed(modality)
-                raise
-            self._patience.took(modality, time.monotonic() - started)
-            return embedding
-
-        async def take_turn() -> Embedding:
-            # In the cache before the flight lands, so that nobody misses it both there and here.
-            versions = asked.versions.get(modality, ())
-            sought = Sought(modality, digest, versions, asked.looked, asked.deadline)
-            return await self._turns.take(sought, encode)
-
+        key = (modality, asked.request.digests[modality])
+        patience = self._patience.of(modality, among, asked.deadline)
+        if key in self._waits:  # Who joins may have less patience than who came first.
+            self._waits[key].shorten(patience)
         try:
-            key = (modality, digest)
-            return await self._flights.run(key, asked.looked, asked.deadline, take_turn)
+            work = partial(self._take_turn, asked, modality, patience)
+            return await self._flights.run(key, asked.looked, asked.deadline, work)
         except InputError as error:
             error.field = modality
             raise
@@ -98,6 +89,29 @@ class Embedder:
             raise
         except MeshError as error:
             return Failure(error.code, error.message)
+
+    async def _take_turn(self, asked: Asked, modality: Modality, patience: float) -> Embedding:
+        """An embedding that is in the cache before its flight lands, so that nobody misses it."""
+        digest, versions = asked.request.digests[modality], asked.versions.get(modality, ())
+        sought = Sought(modality, digest, versions, asked.looked, asked.deadline)
+        return await self._turns.take(sought, partial(self._ask, asked, modality, patience))
+
+    async def _ask(self, asked: Asked, modality: Modality, patience: float) -> Embedding:
+        request, started = asked.request, time.monotonic()
+        key = (modality, request.digests[modality])
+        wait = self._waits[key] = Wait(patience)
+        try:
+            embedding = await self._encoders[modality].encode(
+                request.inputs[modality], asked.deadline, request.request_id, wait
+            )
+        except MeshError as error:
+            if not isinstance(error, InputError):
+                self._patience.failed(modality)
+            raise
+        finally:
+            self._waits.pop(key, None)
+        self._patience.took(modality, time.monotonic() - started)
+        return embedding
 
 
 def _largest_first(

@@ -35,9 +35,16 @@ log = structlog.stdlib.get_logger("gateway")
 class Exchange:
     """One request on its way to its answer; `arrived` is on the clock of time.monotonic()."""
 
+    method: str
+    path: str
     request_id: str
     arrived: float
     body: Body
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it asks for a class."""
+        return self.method == "POST" and self.path == "/predict"
 
 
 def exchange_of(environ: Environ) -> Exchange:
@@ -70,7 +77,13 @@ class Exchanges:
         """Answer one request."""
         arrived = time.monotonic()
         request_id = _request_id(environ.get(REQUEST_ID_VARIABLE, ""))
-        exchange = environ[_EXCHANGE] = Exchange(request_id, arrived, self._bodies.open(environ))
+        exchange = environ[_EXCHANGE] = Exchange(
+            environ["REQUEST_METHOD"],
+            _path(environ["PATH_INFO"]),
+            request_id,
+            arrived,
+            self._bodies.open(environ),
+        )
         # Nothing else is ever bound on this thread.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         head = _Head()
@@ -82,17 +95,21 @@ class Exchanges:
             whole = b"".join(pieces)
             head.set_length(len(whole) + 1)
             pieces = exchange.body.end_by(whole)
-        self._tell(environ, int(head.status[:3]), time.monotonic() - arrived)
+        self._tell(exchange, int(head.status[:3]))
         start_response(head.status, head.headers)
         return pieces
 
-    def _tell(self, environ: Environ, status: int, seconds: float) -> None:
-        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if (method, path) == ("POST", "/predict"):
+    def _tell(self, exchange: Exchange, status: int) -> None:
+        seconds = time.monotonic() - exchange.arrived
+        if exchange.is_question:
             self._metrics.answered(status)
             self._total.observe(seconds)
         self._access.info(
-            "request", method=method, path=path[:200], status=status, seconds=round(seconds, 6)
+            "request",
+            method=exchange.method,
+            path=exchange.path[:200],
+            status=status,
+            seconds=round(seconds, 6),
         )
 
 
@@ -110,6 +127,11 @@ class _Head:
         """Say that the answer has so many bytes."""
         others = [(name, value) for name, value in self.headers if name != "Content-Length"]
         self.headers = [*others, ("Content-Length", str(size))]
+
+
+def _path(sent: str) -> str:
+    """The path as Flask takes it: with one slash before it, and in UTF-8 if it is that."""
+    return "/" + sent.lstrip("/").encode("latin-1").decode(errors="replace")
 
 
 def _request_id(proposed: str) -> str:

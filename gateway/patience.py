@@ -1,7 +1,7 @@
 """How long an input may wait for others to go with, where its request waits for another anyway.
 
 A batch of sixteen texts takes less than four of four. Under load a request waits for its sound much
-longer than for its text, so that the text may wait as well, and nobody is answered later.
+longer than for its text, so that the text may wait as well.
 """
 
 import time
@@ -16,7 +16,7 @@ SHARE: Final = 0.5
 MARGIN: Final = 0.01
 # and at most.
 MOST: Final = 0.25
-# Of what is left to the deadline.
+# Of what is left to the deadline beyond what it takes itself.
 SHARE_OF_DEADLINE: Final = 0.25
 # The weight of the last input in what is usual.
 LAST: Final = 0.1
@@ -29,13 +29,15 @@ class Patience:
         self._usual: dict[Modality, float] = {}
 
     def of(self, modality: Modality, among: Collection[Modality], deadline: float) -> float:
-        """Seconds for an input of a request that waits for those `among` which it is.
+        """Seconds for an input of a request that will wait for those `among` which it may be.
 
-        `deadline` is on the clock of time.monotonic().
+        `deadline` is on the clock of time.monotonic(). None while nobody knows what is usual.
         """
-        longest = max(self._usual.get(other, 0.0) for other in among)
-        spare = SHARE * (longest - self._usual.get(modality, 0.0)) - MARGIN
-        left = SHARE_OF_DEADLINE * (deadline - time.monotonic())
+        if (usual := self._usual.get(modality)) is None:
+            return 0.0
+        longest = max((self._usual.get(other, 0.0) for other in among), default=0.0)
+        spare = SHARE * (longest - usual) - MARGIN
+        left = SHARE_OF_DEADLINE * (deadline - time.monotonic() - usual)
         return max(0.0, min(spare, left, MOST))
 
     def took(self, modality: Modality, seconds: float) -> None:

@@ -35,7 +35,7 @@ def problem(status: int, title: str, detail: str, field: str | None = None) -> R
 
 
 def written(error: MeshError, request_id: str) -> bytes:
-    """The body of the answer to an error that is not ours, without Flask."""
+    """The body of the answer to an error whose message may be told, without Flask."""
     field = error.field if isinstance(error, InputError) else None
     return _written(error.http_status, error.title, error.message, request_id, field)
 

@@ -40,14 +40,22 @@ class SingleFlight(Generic[K, V]):
         `looked` is when the caller looked into the cache; both on the clock of time.monotonic().
         """
         while True:
-            flight = self._flights.get(key)
-            if flight is None or flight.landed < looked:
+            flight = self._joinable(key, looked)
+            if flight is None:
                 return await self._wait(key, self._start(key, work), deadline)
             try:
                 return await self._wait(key, flight, deadline)
             except DeadlineExpired:
                 if time.monotonic() >= deadline - EARLY:
                     raise
+
+    def is_known(self, key: K, looked: float) -> bool:
+        """Whether a caller would join others' work, or get what has landed."""
+        return self._joinable(key, looked) is not None
+
+    def _joinable(self, key: K, looked: float) -> "_Flight[V] | None":
+        flight = self._flights.get(key)
+        return None if flight is None or flight.landed < looked else flight
 
     def _start(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> "_Flight[V]":
         flight = self._flights[key] = _Flight(asyncio.ensure_future(work()))

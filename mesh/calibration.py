@@ -56,27 +56,31 @@ def best_batch_cost(
     """The smallest batch, in the unit of `Item.size`, whose items take nearly the least time.
 
     It is measured on batches of one input: of short ones, only large batches are worth their cost.
-    They have so many `items` at most, or by default what the encoder's own limit allows.
+    By default they are those of a CPU, within the encoder's own limit, as far as a little time
+    goes. With `items` they are of a device of its own, have so many at most, and cost nothing else.
     """
     item = encoder.preprocess(raw)
     batches = []
-    most = encoder.max_batch_size if items is None else items * item.size
-    for count in _sizes(most, item.size):
+    if items is None:
+        counts, per_batch = _sizes(encoder, item.size), PER_BATCH
+    else:
+        counts, per_batch = (1 << power for power in range(items.bit_length())), 0.0
+    for count in counts:
         batches.append([item] * count)
         encoder.forward(batches[-1])  # What is made for a new size is made once.
     turns = [[_timed(batch, encoder, clock) for batch in batches] for _ in range(TURNS)]
     times = {
-        len(batch): (min(seconds) + PER_BATCH) / len(batch)
+        len(batch): (min(seconds) + per_batch) / len(batch)
         for batch, seconds in zip(batches, zip(*turns, strict=True), strict=True)
     }
     enough = min(times.values()) * (1 + GAIN)
     return float(item.size * min(count for count, seconds in times.items() if seconds <= enough))
 
 
-def _sizes(most: float, size: float) -> Iterator[int]:
-    """1, 2, 4, ... as far as the limit and the time go."""
+def _sizes(encoder: Encoder[Any], size: float) -> Iterator[int]:
+    """1, 2, 4, ... as far as the encoder's own limit and the time go."""
     end, items = time.monotonic() + BUDGET, 1
-    while items == 1 or (items * size <= most and time.monotonic() < end):
+    while items == 1 or (items * size <= encoder.max_batch_size and time.monotonic() < end):
         yield items
         items *= 2
 

@@ -125,13 +125,16 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
+_DECISIVE: Final = {"engine", "dtype", "devices", "threads", "workers", "max_batch"}
+
+
 def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, Any]:
     """All that decides which engine is the fastest, and which batch the best."""
     return {
         "version": artifact.version,
         "code": sources_hash(module),
         "allowed": [" ".join(kind) for kind in kinds(settings)],
-        "asked": settings.model_dump(include={"engine", "dtype", "devices", "threads", "workers"}),
+        "asked": settings.model_dump(include=_DECISIVE),
         "libraries": {name: _installed(name) for name in ("openvino", "torch")},
         "processor": processor(),
         "devices": _device_names(settings),

@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from queue import LifoQueue
+from queue import SimpleQueue
 from threading import Condition
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import torch
@@ -23,8 +23,10 @@ from mesh.torch_engine import network_on, stream_on
 
 log = structlog.stdlib.get_logger(__name__)
 
+# Before it, a recording that failed could leave torch's allocator in the middle of one.
+LEAST_TORCH: Final = (2, 13)
 # Shapes of which each stream keeps the graph; that used least recently goes first.
-KEPT: Final = 256
+KEPT: Final = 512
 # Libraries choose their kernels in the first runs, which must not be recorded.
 WARM_RUNS: Final = 3
 # Lengths between one power of two and the next.
@@ -45,8 +47,13 @@ def cuda_graphs_engine(
     target = torch.device(device)
     if target.type != "cuda":
         raise EngineUnsuitable(f"MESH_DEVICES: the cuda_graphs engine has no {device!r}")
+    if tuple(map(int, torch.__version__.split(".")[:2])) < LEAST_TORCH:
+        raise EngineUnsuitable(
+            f"MESH_ENGINE: cuda_graphs needs torch 2.13, not {torch.__version__}"
+        )
     network = network_on(make, target, dtype)
-    streams: LifoQueue[Shapes] = LifoQueue()  # The last one's graphs are the most.
+    # In turns, so that all of them are warm.
+    streams: SimpleQueue[Shapes] = SimpleQueue()
     for _ in range(workers):
         stream = _Stream(network, target, dtype)
         streams.put(Shapes(stream.recorded, stream.compute))
@@ -62,8 +69,9 @@ def cuda_graphs_engine(
     try:
         _Stream(network, target, dtype).recorded(first)(first)
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        raise EngineUnsuitable(f"a CUDA graph can't record the network: {reason}") from error
+        raise EngineUnsuitable(
+            f"a CUDA graph can't record the network: {_reason(error)}"
+        ) from error
     return Engine(run, run(example).shape[1], length)
 
 
@@ -79,10 +87,8 @@ def filled(inputs: Tensors) -> dict[str, torch.Tensor]:
     missing = (1 << (count - 1).bit_length()) - count
     if not missing:
         return dict(inputs)
-    return {
-        name: torch.cat([value, value[-1:].expand(missing, *value.shape[1:])])
-        for name, value in inputs.items()
-    }
+    # One by one, which keeps a picture's channels last in memory.
+    return {name: torch.cat([value, *[value[-1:]] * missing]) for name, value in inputs.items()}
 
 
 class Shapes:
@@ -111,10 +117,16 @@ class Shapes:
         try:
             return self._record(inputs)
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
             shapes = {name: list(value.shape) for name, value in inputs.items()}
-            log.warning("no_cuda_graph", shapes=shapes, reason=reason)
+            log.warning("no_cuda_graph", shapes=shapes, reason=_reason(error))
             return self._plainly
+
+
+def _reason(error: BaseException) -> str:
+    """What was not allowed; the end of a recording only says that something before it was not."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).partition("\n")[0]
 
 
 class Turns:
@@ -181,13 +193,14 @@ class _Stream:
             there = {name: self._sent(name, value) for name, value in inputs.items()}
             for _ in range(WARM_RUNS):
                 self._forward(there)
-            self._stream.synchronize()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, self._pool, self._stream, "thread_local"):
                 output = self._forward(there)
         return partial(self._replay, graph, there, output)
 
-    def _replay(self, graph: Any, there: Tensors, output: torch.Tensor, inputs: Tensors) -> Array:
+    def _replay(
+        self, graph: torch.cuda.CUDAGraph, there: Tensors, output: torch.Tensor, inputs: Tensors
+    ) -> Array:
         with _turns.together(), torch.inference_mode(), torch.cuda.stream(self._stream):
             for name, value in inputs.items():
                 there[name].copy_(self._staged(name, value), non_blocking=True)
@@ -202,7 +215,9 @@ class _Stream:
         """The input in pinned memory, whose last copy to the GPU is done by then."""
         if name not in self._pinned or self._pinned[name].numel() < value.numel():
             self._pinned[name] = torch.empty(value.numel(), dtype=value.dtype).pin_memory()
-        return self._pinned[name][: value.numel()].view(value.shape).copy_(value)
+        # Laid out as the input is: pictures come with their channels last, and are computed so.
+        strides = torch.empty_like(value, device="meta").stride()
+        return self._pinned[name][: value.numel()].as_strided(value.shape, strides).copy_(value)
 
     def _forward(self, inputs: Tensors) -> torch.Tensor:
         # Without its cache: a graph would read what is in it by then.

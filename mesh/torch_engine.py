@@ -37,7 +37,8 @@ def torch_engine(make: MakeNetwork, example: Inputs, *, device: str, dtype: torc
             torch.autocast(target.type, dtype, enabled=dtype != torch.float32),
         ):
             output = network(**{name: move(value) for name, value in inputs.items()})
-        array: Array = output.float().cpu().numpy()
+            # Still on the stream, which this waits for.
+            array: Array = output.float().cpu().numpy()
         return array
 
     return Engine(run, run(example).shape[1])
@@ -53,6 +54,7 @@ def network_on(make: MakeNetwork, device: torch.device, dtype: torch.dtype) -> t
         for layer in network.modules():
             if isinstance(layer, MATRICES):
                 layer.to(dtype)
+        torch.cuda.synchronize(device)  # Other streams will read what this one writes.
     return network
 
 

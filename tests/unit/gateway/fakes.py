@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from gateway.cache import Cache
 from gateway.catalog import Catalog
 from gateway.clients import Head, Scores
+from gateway.coalescing import Wait
 from gateway.contract import PredictRequest
 from gateway.digests import digests_of
 from gateway.embedder import Embedder
@@ -46,15 +47,15 @@ class FakeEncoder:
         self.gate = asyncio.Event()
         self.gate.set()
         self.encoded: list[str | bytes] = []
-        self.patiences: list[float] = []
+        self.waits: list[Wait] = []
         self.described = 0
 
     async def encode(
-        self, payload: str | bytes, deadline: float, request_id: str, patience: float = 0.0
+        self, payload: str | bytes, deadline: float, request_id: str, wait: Wait | None = None
     ) -> Embedding:
         """Record the payload and give an embedding."""
         self.encoded.append(payload)
-        self.patiences.append(patience)
+        self.waits.append(wait or Wait())
         await self.gate.wait()
         if self.error is not None:
             raise self.error

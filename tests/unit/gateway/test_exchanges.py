@@ -44,6 +44,16 @@ def test_each_answer_has_its_id_and_one_line(web: Web, path: str) -> None:
     }
 
 
+@pytest.mark.parametrize(("sent", "told"), [("//predict", "/predict"), ("/h\xc3\xa9", "/hé")])
+def test_a_path_is_what_flask_takes_it_for(web: Web, sent: str, told: str) -> None:
+    """So that nothing that is answered goes uncounted."""
+    with structlog.testing.capture_logs() as logs:
+        response = web.predict(json={"text": "hi"}, environ_overrides={"PATH_INFO": sent})
+    assert logs[-1]["path"] == told
+    answered = web.counted("mesh_requests_total", code="200")
+    assert (response.status_code, answered) == ((200, 1) if told == "/predict" else (404, 0))
+
+
 def test_ids_do_not_leak_into_the_next_request(web: Web) -> None:
     """A thread that serves again starts anew."""
     web.get("/healthz", headers={REQUEST_ID: "first"})

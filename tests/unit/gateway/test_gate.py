@@ -12,6 +12,13 @@ def full(web: Web) -> Web:
     return web
 
 
+def test_no_way_of_writing_its_path_goes_past_the_gate(full: Web) -> None:
+    """Flask takes this for the same."""
+    refused = full.predict(json={"text": "hi"}, environ_overrides={"PATH_INFO": "//predict"})
+    assert refused.status_code == 429
+    assert full.counted("mesh_requests_total", code="429") == 1
+
+
 def test_what_there_is_no_place_for_is_read_no_further(full: Web) -> None:
     """Nothing else that is wrong with it is looked for."""
     refused = full.predict("?nonsense=1", data=b"{", content_type="text/plain")

@@ -2,20 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 
-from gateway.coalescing import Coalescer
+from gateway.coalescing import Coalescer, Wait
 from gateway.patience import LAST, MARGIN, MOST, SHARE, SHARE_OF_DEADLINE, Patience
 from mesh.embedding import Modality
 from mesh.errors import InvalidInput, MeshError, Unavailable
-from tests.unit.gateway.fakes import FakeMesh
+from tests.unit.gateway.fakes import FakeEncoder, FakeMesh
 from tests.unit.gateway.test_coalescing import Sender, settle
 
 TEXT, IMAGE, AUDIO = Modality
 ALL = set(Modality)
 FAR = 1e9
+# Seconds that no test waits for.
+LONG = 1000.0
 
 
 @pytest.fixture
@@ -28,13 +29,15 @@ def patience() -> Patience:
 
 
 def test_the_slowest_of_a_request_waits_for_nobody(patience: Patience) -> None:
-    """The others for a share of what it takes longer."""
+    """The others for a share of what it takes longer, once it is known what they take."""
     assert patience.of(AUDIO, ALL, FAR) == 0
     assert patience.of(TEXT, ALL, FAR) == pytest.approx(SHARE * 0.18 - MARGIN)
-    assert patience.of(IMAGE, ALL, FAR) == pytest.approx(SHARE * 0.2 - MARGIN)
+    assert patience.of(IMAGE, ALL, FAR) == 0
+    patience.took(IMAGE, 0.1)
+    assert patience.of(IMAGE, ALL, FAR) == pytest.approx(SHARE * 0.1 - MARGIN)
 
 
-@pytest.mark.parametrize("among", [{TEXT}, {TEXT, IMAGE}])
+@pytest.mark.parametrize("among", [set(), {TEXT}, {TEXT, IMAGE}])
 def test_who_waits_for_nothing_slower_has_none(patience: Patience, among: set[Modality]) -> None:
     """However long sounds take that others sent."""
     assert patience.of(TEXT, among, FAR) == 0
@@ -47,13 +50,13 @@ def test_a_difference_that_is_chance_is_none(patience: Patience) -> None:
 
 
 def test_patience_has_an_end(patience: Patience) -> None:
-    """Also where sounds take for ever, and sooner where the deadline is near or past."""
+    """Also where sounds take for ever, and sooner where there would be no time left for itself."""
     for _ in range(100):
         patience.took(AUDIO, 10)
     assert patience.of(TEXT, ALL, FAR) == MOST
-    near = time.monotonic() + 0.1
-    assert patience.of(TEXT, ALL, near) == pytest.approx(SHARE_OF_DEADLINE * 0.1, abs=0.01)
-    assert patience.of(TEXT, ALL, time.monotonic() - 1) == 0
+    near = time.monotonic() + 0.12
+    assert 0 < patience.of(TEXT, ALL, near) <= SHARE_OF_DEADLINE * 0.1
+    assert patience.of(TEXT, ALL, time.monotonic() + 0.02) == 0
 
 
 def test_what_is_usual_follows_what_happens(patience: Patience) -> None:
@@ -63,36 +66,43 @@ def test_what_is_usual_follows_what_happens(patience: Patience) -> None:
     assert patience.of(TEXT, ALL, FAR) == pytest.approx(SHARE * (usual - 0.02) - MARGIN)
     patience.failed(AUDIO)
     assert patience.of(TEXT, ALL, FAR) == 0
+    patience.took(AUDIO, 0.4)
+    patience.failed(TEXT)
+    assert patience.of(TEXT, ALL, FAR) == 0
 
 
 async def submitted(
-    coalescer: Coalescer[str, str], item: str, patience: float
-) -> "asyncio.Task[str]":
-    task = asyncio.ensure_future(coalescer.submit(item, 1, patience))
+    coalescer: Coalescer[str, str], item: str, seconds: float = 0.0
+) -> tuple["asyncio.Task[str]", Wait]:
+    wait = Wait(seconds)
+    task = asyncio.ensure_future(coalescer.submit(item, 1, wait))
     await settle()
-    return task
+    return task, wait
 
 
-async def test_patient_items_wait_for_each_other() -> None:
-    """Until the first has none left; then all that wait go."""
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_patient_items_wait_for_each_other(calls: int) -> None:
+    """Until the first has no patience left; then all that wait go, and in one call."""
     sender = Sender()
     coalescer = Coalescer(sender)
+    coalescer.calls = calls
     await submitted(coalescer, "a", 0.05)
-    await submitted(coalescer, "b", 10)
+    await submitted(coalescer, "b", LONG)
+    await submitted(coalescer, "c", LONG)
     assert sender.calls == []
-    started = time.monotonic()
     await asyncio.wait_for(sender.called.wait(), 5)
-    assert time.monotonic() - started > 0.03
-    assert sender.calls == [["a", "b"]]
+    assert sender.calls == [["a", "b", "c"]]
     await coalescer.close()
 
 
-async def test_an_item_without_patience_takes_the_others_along() -> None:
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_an_item_without_patience_takes_the_others_along(calls: int) -> None:
     """There is a call anyway."""
     sender = Sender()
     coalescer = Coalescer(sender)
-    await submitted(coalescer, "a", 10)
-    await submitted(coalescer, "b", 0)
+    coalescer.calls = calls
+    await submitted(coalescer, "a", LONG)
+    await submitted(coalescer, "b")
     assert sender.calls == [["a", "b"]]
     await coalescer.close()
 
@@ -102,56 +112,102 @@ async def test_a_full_call_needs_no_more_patience() -> None:
     sender = Sender()
     coalescer = Coalescer(sender)
     coalescer.max_items = 2
-    await submitted(coalescer, "a", 10)
-    await submitted(coalescer, "b", 10)
+    await submitted(coalescer, "a", LONG)
+    await submitted(coalescer, "b", LONG)
     assert sender.calls == [["a", "b"]]
     await coalescer.close()
 
 
-async def test_the_patience_of_who_left_holds_nobody() -> None:
-    """It neither sends the others early, nor stays itself."""
+async def test_patience_can_be_shortened_and_not_lengthened() -> None:
+    """As when somebody comes who has none."""
     sender = Sender()
     coalescer = Coalescer(sender)
-    task = await submitted(coalescer, "a", 0.02)
-    await submitted(coalescer, "b", 0.1)
-    task.cancel()
-    await asyncio.sleep(0.04)
+    _, wait = await submitted(coalescer, "a", LONG)
+    wait.shorten(2 * LONG)
+    await settle()
     assert sender.calls == []
-    await asyncio.wait_for(sender.called.wait(), 5)
+    wait.shorten(0)
+    await settle()
+    assert sender.calls == [["a"]]
+    await coalescer.close()
+
+
+async def test_the_patience_of_who_left_holds_nobody() -> None:
+    """It does not send the others early, and what it sent is dropped when it would have gone."""
+    sender = Sender()
+    coalescer = Coalescer(sender)
+    task, _ = await submitted(coalescer, "a", 0.02)
+    task.cancel()
+    _, wait = await submitted(coalescer, "b", LONG)
+    await asyncio.sleep(0.05)
+    assert sender.calls == []
+    assert [pending.item for pending in coalescer._waiting] == ["b"]
+    wait.shorten(0)
+    await settle()
     assert sender.calls == [["b"]]
     await coalescer.close()
 
 
-def slow(mesh: FakeMesh, modality: Modality, seconds: float) -> Callable[[MeshError | None], None]:
-    """Let an encoder take so long, and fail where it is told how."""
-    encoder = mesh.encoders[modality]
-    encode, error = encoder.encode, [None]
+class Slow(FakeEncoder):
+    """Takes some seconds, and then fails where it was told how."""
 
-    async def encode_slowly(*args: object) -> object:
-        await asyncio.sleep(seconds)
-        if error[0]:
-            raise error[0]
-        return await encode(*args)  # type: ignore[arg-type]
+    seconds = 0.1
 
-    encoder.encode = encode_slowly  # type: ignore[method-assign, assignment]
-    return lambda reason: error.__setitem__(0, reason)  # type: ignore[call-overload, no-any-return]
+    async def encode(self, *asked: object) -> object:  # type: ignore[override]
+        """As FakeEncoder."""
+        await asyncio.sleep(self.seconds)
+        return await super().encode(*asked)  # type: ignore[arg-type]
 
 
-async def test_a_text_is_patient_while_its_request_waits_for_a_sound() -> None:
-    """Not where it is alone; a sound that is refused says nothing, and one that is lost ends it."""
+@pytest.fixture
+def mesh() -> FakeMesh:
+    """One whose sounds take long."""
     mesh = FakeMesh()
-    fail = slow(mesh, AUDIO, 0.1)
-    patiences = mesh.encoders[TEXT].patiences
+    mesh.encoders[AUDIO] = Slow(AUDIO)
+    return mesh
+
+
+def patient(wait: Wait) -> bool:
+    return wait.until > 0
+
+
+async def test_a_text_is_patient_while_its_request_waits_for_a_sound(mesh: FakeMesh) -> None:
+    """Not where it is alone; a sound that is refused says nothing, and one that is lost ends it."""
+    faults: list[MeshError | None] = [None, None, InvalidInput("no samples"), Unavailable("gone")]
+    for number, fault in enumerate([*faults, None]):
+        mesh.encoders[AUDIO].error = fault
+        inputs = {"text": f"{number}", "audio": f"{number}".encode()}
+        if isinstance(fault, InvalidInput):
+            with pytest.raises(InvalidInput):
+                await mesh.classify(**inputs)
+        else:
+            await mesh.classify(**inputs)
+    await mesh.classify(text="alone")
+    waits = mesh.encoders[TEXT].waits
+    assert [patient(wait) for wait in waits] == [False, True, True, True, False, False]
+
+
+async def test_who_waits_for_a_sound_that_is_on_its_way_has_no_patience(mesh: FakeMesh) -> None:
+    """It may be there at any moment."""
     await mesh.classify(text="a", audio=b"a")
-    await mesh.classify(text="b", audio=b"b")
-    await mesh.classify(text="c")
-    fail(InvalidInput("no samples"))
-    with pytest.raises(InvalidInput):
-        await mesh.classify(text="d", audio=b"d")
-    fail(Unavailable("gone"))
-    await mesh.classify(text="e", audio=b"e")
-    await mesh.classify(text="f", audio=b"f")
-    first, second, alone, refused, lost, after = patiences
-    assert (first, alone, after) == (0, 0, 0)
-    for patience in (second, refused, lost):
-        assert 0.02 < patience < 0.1
+    first = asyncio.ensure_future(mesh.classify(text="b", audio=b"b"))
+    await settle()
+    await mesh.classify(text="c", audio=b"b")
+    await first
+    assert [patient(wait) for wait in mesh.encoders[TEXT].waits] == [False, True, False]
+
+
+async def test_who_joins_without_patience_ends_it(mesh: FakeMesh) -> None:
+    """The same text with a sound, and then alone: the latter does not wait for any sound."""
+    await mesh.classify(text="a", audio=b"a")
+    text = mesh.encoders[TEXT]
+    text.gate.clear()
+    first = asyncio.ensure_future(mesh.classify(text="b", audio=b"b"))
+    await settle()
+    second = asyncio.ensure_future(mesh.classify(text="b"))
+    changed = asyncio.Event()
+    text.waits[-1].changed = changed.set
+    await asyncio.wait_for(changed.wait(), 5)
+    text.gate.set()
+    await asyncio.gather(first, second)
+    assert text.encoded == ["a", "b"]

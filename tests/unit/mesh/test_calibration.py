@@ -55,12 +55,13 @@ def test_where_a_batch_costs_much_batches_are_as_large_as_they_may_be() -> None:
     assert max(encoder.sizes) * SIZE <= encoder.max_batch_size
 
 
-def test_a_number_of_items_may_stand_in_the_place_of_the_encoders_limit() -> None:
-    """That is what fits a CPU's caches; a GPU takes more."""
-    encoder = Timed(batch=1.0, item=0.001)
-    assert best_batch_cost("example", encoder, encoder.clock, 512) / SIZE == 512
-    encoder = Timed(batch=1.0, item=0.001)
-    assert best_batch_cost("example", encoder, encoder.clock, 8) / SIZE == 8
+@pytest.mark.parametrize(("batch", "most", "best"), [(1.0, 512, 512), (1.0, 24, 16), (0.0, 8, 1)])
+def test_a_device_of_its_own_takes_more_than_fits_a_cpus_caches(
+    batch: float, most: int, best: int
+) -> None:
+    """Up to a number of items, however long that takes; and batches cost nothing beside it."""
+    encoder = Timed(batch=batch, item=0.001)
+    assert best_batch_cost("example", encoder, encoder.clock, most) / SIZE == best
 
 
 def test_the_smallest_batch_that_is_nearly_the_best_is_taken() -> None:

@@ -103,8 +103,8 @@ def test_a_choice_is_known_at_the_next_start(tmp_path: Path, artifact: Artifact)
     keep_choice(one, artifact, __name__, CHOICE)
     assert known_choice(one, artifact, __name__) == CHOICE
     assert known_choice(one, artifact, "json") is None  # The code of another package.
-    assert known_choice(settings(tmp_path / "cache", threads=2), artifact, __name__) is None
-    assert known_choice(settings(tmp_path / "cache", dtype="float32"), artifact, __name__) is None
+    for changed in ({"threads": 2}, {"dtype": "float32"}, {"max_batch": 8}):
+        assert known_choice(settings(tmp_path / "cache", **changed), artifact, __name__) is None
 
 
 def test_a_choice_takes_the_place_of_the_one_before(tmp_path: Path, artifact: Artifact) -> None:

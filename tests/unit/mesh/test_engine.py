@@ -62,10 +62,10 @@ def test_auto_does_without_openvino_where_it_is_not_installed(
 
 
 def test_on_a_gpu_auto_is_torch_with_graphs_and_without() -> None:
-    """OpenVINO is for the CPU here, and float16 is for GPUs."""
+    """OpenVINO is for the CPU here."""
     found = kinds(settings(devices="cuda:0"))
     assert {kind.engine for kind in found} == {"cuda_graphs", "torch"}
-    assert {kind.dtype for kind in found} == {"float16", "bfloat16", "float32"}
+    assert {kind.dtype for kind in found} == {"bfloat16", "float32"}
     assert found[-1] == Kind("torch", "float32")
 
 

@@ -1,9 +1,13 @@
 """The torch engine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
+from mesh import torch_engine as module
 from mesh.engine import DeviceMissing, Engine
 from mesh.torch_engine import torch_engine, try_device
 
@@ -62,6 +66,35 @@ def test_bfloat16_is_near_but_not_the_same(network: Scale) -> None:
     assert other.dtype == np.float32
     assert np.allclose(one, other, atol=0.02)
     assert not np.array_equal(one, other)
+
+
+def test_an_output_is_read_before_its_stream_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere nothing would wait for it."""
+    inside = [False]
+
+    @contextmanager
+    def stream() -> Iterator[None]:
+        inside[0] = True
+        yield
+        inside[0] = False
+
+    class Output:
+        """What a network gives, as far as the engine looks at it."""
+
+        def float(self) -> torch.Tensor:
+            """The numbers."""
+            assert inside[0]
+            return torch.zeros(2, 4)
+
+    class Gives(torch.nn.Module):
+        """Gives an Output."""
+
+        def forward(self, x: torch.Tensor) -> Output:
+            """Whatever comes."""
+            return Output()
+
+    monkeypatch.setattr(module, "_streams", lambda target: stream)
+    assert torch_engine(Gives, INPUTS, device="cpu", dtype=torch.float32).dim == 4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)

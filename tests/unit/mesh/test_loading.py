@@ -113,11 +113,22 @@ def test_a_head_computes_every_size_before_the_first_request() -> None:
 async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(
     tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its items cost is nothing to the other nodes then."""
+    """What its items cost is nothing to the other nodes then, and its batches may be large."""
     fake_artifacts.write_encoder(tmp_path / "text")
+    most = []
+
+    def best_batch_cost(raw: Any, encoder: Any, clock: Any, items: int | None) -> float:
+        most.append(items)
+        return 1.0
+
+    monkeypatch.setattr(loading, "best_batch_cost", best_batch_cost)
+    asked = settings(tmp_path).model_copy(update={"engine_cache": "", "max_batch": 9})
+    on_cpu = load_encoder(asked, metrics, "text", fake_artifacts.load_encoder)
     monkeypatch.setattr(loading, "is_on_cpu", lambda _: False)
-    service = load_encoder(settings(tmp_path), metrics, "text", fake_artifacts.load_encoder)
-    assert service.item_seconds is None
+    elsewhere = load_encoder(asked, metrics, "text", fake_artifacts.load_encoder)
+    assert on_cpu.item_seconds is not None
+    assert elsewhere.item_seconds is None
+    assert most == [None, 9]
 
 
 async def test_an_engine_is_measured_once_though_the_cost_of_a_batch_is_set(
