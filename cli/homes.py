@@ -1,9 +1,14 @@
-"""Home cores: where each encoder of a local mesh computes, where one core is enough for it.
+"""Home cores: where each process of a local mesh runs, where one core is enough for it.
 
 The encoders of a request begin in the same moment. Left to the system, a light one gets in the way
 of the one that the request waits for, and each meets caches that another has filled: on two cores a
 single client then waits a tenth longer. A node's further workers, which compute only while a core
 is idle, roam over all of them (mesh.cores).
+
+Gateway, fusion and Redis have one home together. A request goes from one to the next, and within
+the gateway from thread to thread, of which Python lets one run at a time. To wake a thread on
+another core takes as long as what it then does, in a virtual machine some 40 microseconds, and it
+finds none of its memory in the caches there.
 """
 
 import asyncio
@@ -23,29 +28,59 @@ from mesh.cores import ROAMING
 # The processors that share one core's caches, by their numbers.
 Core = frozenset[int]
 
+FRONT: Final = ("gateway", "fusion", "redis")
+# Seconds of a core that a request takes in these, whatever the model.
+FRONT_COST: Final = 0.003
+
 # What a node says of itself: seconds of a core for a usual input, None where it has another device.
 COST: Final = "core_seconds"
 
 
 class Homes:
-    """Gives encoders their cores, as they become ready."""
+    """Gives processes their cores, as they become ready."""
 
     def __init__(self, cores: Sequence[Core]) -> None:
         self._cores = cores
 
     async def settle(self, ready: Iterable[Watched]) -> None:
-        """Move those that compute on one thread to their cores; the others stay everywhere."""
+        """Move encoders that compute on one thread to their cores, and what is not an encoder.
+
+        The others stay everywhere; all do where no encoder has a home.
+        """
+        there = list(ready)
         pids = {
             watched.process.ready_url.removesuffix("readyz"): watched.pid
-            for watched in ready
+            for watched in there
             if watched.process.name in ENCODERS and watched.process.env["MESH_THREADS"] == "1"
         }
         # Not through a proxy; and what TLS needs takes longer to read than all the rest.
         async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as client:
             costs = await asyncio.gather(*(_cost(client, url) for url in pids))
+        moved = {url: [pids[url]] for url, cost in zip(pids, costs, strict=True) if cost}
         known = {url: cost for url, cost in zip(pids, costs, strict=True) if cost}
-        for url, core in shared_out(known, self._cores).items():
-            move(pids[url], core)
+        if known and (front := _front(there)):
+            known["front"], moved["front"] = FRONT_COST, front
+        for name, core in shared_out(known, self._cores).items():
+            for pid in moved[name]:
+                move(pid, core)
+
+
+def _front(there: Iterable[Watched]) -> list[int]:
+    """The processes of FRONT with their own; none where the gateway has several that serve."""
+    families = {one.process.name: family(one.pid) for one in there if one.process.name in FRONT}
+    if len(families.get("gateway", ())) > 2:  # The one that the others come from serves nobody.
+        return []
+    return [pid for pids in families.values() for pid in pids]
+
+
+def family(pid: int) -> list[int]:
+    """A process, and all that it started; without the latter where the system does not tell."""
+    found = [pid]
+    with suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
+                found += family(int(child))
+    return found
 
 
 def shared_out(costs: Mapping[str, float], cores: Sequence[Core]) -> dict[str, Core]:

@@ -30,7 +30,7 @@ TAIL: Final = 20
 class Plan:
     """What to run. `sample` is sent once it serves, None for none; time in seconds.
 
-    `cores`: those that encoders have for homes, none where they shall run anywhere.
+    `cores`: those that processes have for homes, none where they shall run anywhere.
     """
 
     processes: Sequence[Process]

@@ -58,7 +58,7 @@ MODEL = "models/emotion6"
     default=True,
     envvar="MESH_HOME_CORES",
     show_default=True,
-    help="Keep each encoder that computes on one thread on one core, chosen by what encoders cost.",
+    help="Keep encoders that compute on one thread, and all else together, each on one core.",
 )
 def up(
     model: str,

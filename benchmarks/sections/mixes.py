@@ -1,6 +1,7 @@
 """Mixes: what is cached, which modalities are sent, and long inputs among short ones."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -9,8 +10,9 @@ from benchmarks.bodies import EVERYTHING, MIXES
 from benchmarks.contenders import answers
 from benchmarks.load import Closed, Target, closed_loop, warm_up
 from benchmarks.mesh_process import Mesh, mesh
-from benchmarks.processes import Command, running, wait_until
+from benchmarks.processes import Command, family, running, wait_until
 from benchmarks.sections.peers import half_repeating
+from cli.homes import move
 from cli.machine import free_ports
 
 CONSTANT: str = "constant answer"
@@ -23,10 +25,12 @@ SHARE: float = 0.5
 def run(bench: Bench) -> None:
     """All mixes in turn, in every round, by one mesh that serves throughout."""
     with (
-        constant_gateway(bench) as constant,
+        constant_gateway(bench) as (constant, pid),
         mesh(bench.folder / "logs/mesh") as ours,
         ours.whole_answers(),
     ):
+        for one in family([pid]):  # Else the gateway alone would have a home core.
+            move(one, frozenset(os.sched_getaffinity(ours.pids()["gateway"][-1])))
         warm_up(Target(ours.predict, bench.bodies()), Closed(CONNECTIONS, bench.plan.warm))
         for _ in range(bench.plan.runs):
             _measure_cached(bench, ours, constant)
@@ -57,8 +61,8 @@ def _measure_cached(bench: Bench, ours: Mesh, constant: str) -> None:
 
 
 @contextlib.contextmanager
-def constant_gateway(bench: Bench) -> Iterator[str]:
-    """Run benchmarks.constant_gateway while the block lasts; its URL."""
+def constant_gateway(bench: Bench) -> Iterator[tuple[str, int]]:
+    """Run benchmarks.constant_gateway while the block lasts; its URL and its process."""
     (port,) = free_ports(1)
     log = bench.folder / "logs/constant.log"
     env = {"MESH_HTTP_PORT": str(port), "MESH_DRAIN_DELAY": "0"}
@@ -66,4 +70,4 @@ def constant_gateway(bench: Bench) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with running(Command(argv, log, env)) as process:
         wait_until(process, log, 60, lambda: answers(url))
-        yield url
+        yield url, process.pid

@@ -1,7 +1,8 @@
-"""Encoders on their home cores: real processes, and an ops port that says what they cost."""
+"""Processes on their home cores: real ones, and an ops port that says what an encoder costs."""
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cli.homes import Homes, move
+from cli.homes import Homes, family, move
 from cli.machine import physical_cores
 from cli.topology import Process
 from cli.watch import Watched
@@ -132,3 +133,47 @@ def test_who_computes_on_one_thread_of_the_cpu_is_moved(
 
         allowed = set(CORES[0]) if moved else set(psutil.Process().cpu_affinity() or ())
         assert places(process.pid) == [allowed] * 4
+
+
+# So many children beside the first process.
+FAMILY = "for _ in $(seq {}); do sleep 99 & done; echo ready; wait"
+
+
+@contextmanager
+def family_of(children: int) -> Iterator[int]:
+    """A process with so many others that it started."""
+    with subprocess.Popen(
+        ["sh", "-c", FAMILY.format(children)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("gateways", "moved"), [(1, True), (2, False)])
+def test_what_is_not_an_encoder_has_one_home_together(gateways: int, moved: bool) -> None:
+    """Where an encoder has one, and the gateway is a single process beside that which starts it."""
+    with (
+        running() as encoder,
+        ops_port(b'{"core_seconds": 0.008}') as url,
+        family_of(gateways) as gateway,
+        family_of(0) as redis,
+    ):
+        ready = [
+            Watched(Process(name, (), {"MESH_THREADS": "1"}, url, rank=1), 0.0, "ready", pid)
+            for name, pid in (
+                ("gateway", gateway),
+                ("audio-encoder", encoder.pid),
+                ("redis", redis),
+            )
+        ]
+        asyncio.run(Homes(CORES[:2]).settle(ready))
+
+        elsewhere = set(CORES[1]) if moved else set(psutil.Process().cpu_affinity() or ())
+        assert places(encoder.pid) == [set(CORES[0])] * 4
+        assert len(family(gateway)) == 1 + gateways
+        for pid in (redis, *family(gateway)):
+            assert places(pid) == [elsewhere]
