@@ -8,7 +8,8 @@ is idle, roam over all of them (mesh.cores).
 Gateway, fusion and Redis have one home together. A request goes from one to the next, and within
 the gateway from thread to thread, of which Python lets one run at a time. To wake a thread on
 another core takes as long as what it then does, in a virtual machine some 40 microseconds, and it
-finds none of its memory in the caches there.
+finds none of its memory in the caches there. That home is wherever the encoders do least: where
+only texts come, it is not the core of the text encoder.
 """
 
 import asyncio
@@ -31,6 +32,11 @@ Core = frozenset[int]
 FRONT: Final = ("gateway", "fusion", "redis")
 # Seconds of a core that a request takes in these, whatever the model.
 FRONT_COST: Final = 0.003
+# Seconds from one look at what encoders do to the next, and the share of a core by which those of
+# another one have to do less for a move to be worth it.
+LOOK: Final = 1.0
+WORTHWHILE: Final = 0.2
+TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 # What a node says of itself: seconds of a core for a usual input, None where it has another device.
 COST: Final = "core_seconds"
@@ -41,6 +47,12 @@ class Homes:
 
     def __init__(self, cores: Sequence[Core]) -> None:
         self._cores = cores
+        # By process of an encoder, the core that it has; and the seconds that it has computed.
+        self._encoders: dict[int, Core] = {}
+        self._spent: dict[int, float] = {}
+        self._front: list[int] = []
+        self._home: Core = frozenset()
+        self._looked = 0.0
 
     async def settle(self, ready: Iterable[Watched]) -> None:
         """Move encoders that compute on one thread to their cores, and what is not an encoder.
@@ -56,13 +68,32 @@ class Homes:
         # Not through a proxy; and what TLS needs takes longer to read than all the rest.
         async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as client:
             costs = await asyncio.gather(*(_cost(client, url) for url in pids))
-        moved = {url: [pids[url]] for url, cost in zip(pids, costs, strict=True) if cost}
         known = {url: cost for url, cost in zip(pids, costs, strict=True) if cost}
-        if known and (front := _front(there)):
-            known["front"], moved["front"] = FRONT_COST, front
-        for name, core in shared_out(known, self._cores).items():
-            for pid in moved[name]:
-                move(pid, core)
+        homes = shared_out({**known, "front": FRONT_COST} if known else {}, self._cores)
+        self._front = _front(there) if known else []
+        self._home = homes.pop("front", self._home)
+        self._encoders = {pids[url]: core for url, core in homes.items()}
+        for pid, core in self._encoders.items():
+            move(pid, core)
+        self._move_front()
+
+    def follow(self, now: float) -> None:
+        """Take the front to the core whose encoders did least, if that is worth it."""
+        if not self._front or now - self._looked < LOOK:
+            return
+        before, self._spent = self._spent, {pid: spent(pid) for pid in self._encoders}
+        busy = dict.fromkeys(self._cores, 0.0)
+        for pid, core in self._encoders.items():
+            busy[core] += self._spent[pid] - before.get(pid, self._spent[pid])
+        least = min(busy, key=lambda core: busy[core])
+        if busy[self._home] - busy[least] > WORTHWHILE * (now - self._looked):
+            self._home = least
+            self._move_front()
+        self._looked = now
+
+    def _move_front(self) -> None:
+        for pid in self._front:
+            move(pid, self._home)
 
 
 def _front(there: Iterable[Watched]) -> list[int]:
@@ -71,6 +102,14 @@ def _front(there: Iterable[Watched]) -> list[int]:
     if len(families.get("gateway", ())) > 2:  # The one that the others come from serves nobody.
         return []
     return [pid for pids in families.values() for pid in pids]
+
+
+def spent(pid: int) -> float:
+    """Seconds of a core that a process has computed; 0 where it has just ended."""
+    with suppress(OSError):
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) / TICKS
+    return 0.0
 
 
 def family(pid: int) -> list[int]:

@@ -108,6 +108,7 @@ class LocalMesh:
         while True:
             await self._look()
             await self._probe()
+            self._homes.follow(time.monotonic())
             if not self.served:
                 await self._start_serving()
             await asyncio.sleep(INTERVAL)

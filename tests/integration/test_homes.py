@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from cli.homes import Homes, family, move
+from cli import homes as homes_module
+from cli.homes import Homes, family, move, spent
 from cli.machine import physical_cores
 from cli.topology import Process
 from cli.watch import Watched
@@ -177,3 +178,51 @@ def test_what_is_not_an_encoder_has_one_home_together(gateways: int, moved: bool
         assert len(family(gateway)) == 1 + gateways
         for pid in (redis, *family(gateway)):
             assert places(pid) == [elsewhere]
+
+
+def test_the_front_goes_where_encoders_do_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what they did since the last look, if it is clearly less there; and not at each look."""
+    computed = {0: 0.0, 1: 0.0}
+    with (
+        running() as sound,
+        running() as text,
+        ops_port(b'{"core_seconds": 0.008}') as dear,
+        ops_port(b'{"core_seconds": 0.002}') as cheap,
+        family_of(0) as redis,
+    ):
+        numbers = {sound.pid: 0, text.pid: 1}
+        monkeypatch.setattr(homes_module, "spent", lambda pid: computed[numbers[pid]])
+        homes = Homes(CORES[:2])
+        asyncio.run(
+            homes.settle(
+                Watched(Process(name, (), {"MESH_THREADS": "1"}, url, rank=1), 0.0, "ready", pid)
+                for name, url, pid in (
+                    ("audio-encoder", dear, sound.pid),
+                    ("text-encoder", cheap, text.pid),
+                    ("redis", dear, redis),
+                )
+            )
+        )
+        homes.follow(100.0)
+        seen = [places(redis)]
+        for now, sounds, texts in (
+            (100.5, 0.0, 0.5),  # Too early to look again.
+            (101.0, 0.0, 1.0),  # Texts alone: away from them.
+            (102.0, 0.3, 0.15),  # Hardly a difference.
+            (103.0, 0.9, 0.6),  # Sounds take more now.
+        ):
+            computed[0] += sounds
+            computed[1] += texts
+            homes.follow(now)
+            seen.append(places(redis))
+        assert seen == [[set(CORES[number])] for number in (1, 1, 0, 0, 1)]
+
+
+def test_what_a_process_has_computed_is_known() -> None:
+    """And nothing is known of one that has ended."""
+    began = spent(os.getpid())
+    while spent(os.getpid()) - began < 0.05:
+        pass
+    with running() as process:
+        pass
+    assert spent(process.pid) == 0
