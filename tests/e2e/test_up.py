@@ -75,15 +75,16 @@ def test_the_slowest_encoder_gets_the_most_of_the_cores(up: Up) -> None:
 @pytest.mark.skipif(len(physical_cores()) < 2, reason="needs two cores that a process can have")
 def test_encoders_that_compute_on_one_thread_are_at_home(up: Up) -> None:
     """On a core each, and not all on the same. With more threads they may run anywhere."""
-    *encoders, fusion = (
-        set(psutil.Process(up.pid(name)).cpu_affinity() or ()) for name in (*ENCODERS, "fusion")
+    *encoders, fusion, redis, gateway = (
+        set(psutil.Process(up.pid(name)).cpu_affinity() or ())
+        for name in (*ENCODERS, "fusion", "redis", "gateway")
     )
-    assert len(fusion) == cores()
     if cores() // len(NODES) > 1:  # Threads for each node.
-        assert encoders == [fusion] * 3
+        assert [len(anywhere) for anywhere in (*encoders, fusion)] == 4 * [cores()]
     else:
-        assert all(home in map(set, physical_cores()) for home in encoders)
+        assert all(home in map(set, physical_cores()) for home in (*encoders, fusion))
         assert set.intersection(*encoders) == set()
+        assert fusion == redis == gateway
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system tells what is mapped")
