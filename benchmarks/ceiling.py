@@ -57,7 +57,7 @@ def _meet_at(barrier: Barrier) -> None:
 
 def _run(work: Work) -> dict[int, list[float]]:
     """For each size the seconds of each batch, for as long as the work lasts."""
-    model = Model.load(work.setup)
+    model = Model.load(work.setup, tuned=True)
     requests = cycle([example(number) for number in range(DISTINCT)])
 
     def batch(size: int) -> float:

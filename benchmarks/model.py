@@ -3,7 +3,7 @@
 What the ceiling is measured by and what peers serve: the very artifacts and code of the mesh.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -13,13 +13,15 @@ import numpy.typing as npt
 
 from benchmarks.setup import Setup
 from mesh.artifact import Artifact
+from mesh.calibration import best_costs, clock_of, usual
 from mesh.classifying import Classifier
 from mesh.embedding import Modality
-from mesh.encoding import Encoder, Item, Raw
+from mesh.encoding import Encoder, Raw
 from mesh.engine import Kind, builders, prepare
-from mesh.golden import check_classifier, check_encoder
-from mesh.grouping import BatchLimits, choose
+from mesh.golden import check_classifier, check_encoder, golden_raws
+from mesh.grouping import BatchLimits
 from mesh.loading import LoadEncoder
+from mesh.micro_batching import forward
 from mesh.settings import InputLimits, NodeSettings
 from services.audio_encoder.encoder import AudioEncoder
 from services.fusion.classifier import FusionClassifier
@@ -43,15 +45,24 @@ class Model:
 
     encoders: Mapping[Modality, Encoder[Any]]
     classifier: Classifier
-    most: int
+    limits: Mapping[Modality, BatchLimits]
 
     @classmethod
-    def load(cls, setup: Setup) -> Self:
-        """The default model; ArtifactError where this engine can't compute what it should."""
+    def load(cls, setup: Setup, tuned: bool = False) -> Self:
+        """The default model; ArtifactError where this engine can't compute what it should.
+
+        Tuned, it computes batches in the parts that a node would find to be the best.
+        """
         settings = setup.settings
         prepare(settings)
         encoders = {modality: _encoder(modality, settings) for modality in LOAD}
-        return cls(encoders, _classifier(settings), settings.max_batch)
+        limits = {
+            modality: BatchLimits(
+                settings.max_batch, _part(encoder, settings) if tuned else encoder.max_batch_size
+            )
+            for modality, encoder in encoders.items()
+        }
+        return cls(encoders, _classifier(settings), limits)
 
     def predict(self, requests: Sequence[Mapping[str, Raw]]) -> list[str]:
         """The class of each request, whose inputs are named by modality."""
@@ -65,14 +76,10 @@ class Model:
         return [self.classifier.labels[index] for index in best]
 
     def encode(self, modality: Modality, inputs: Sequence[Raw]) -> list[Vectors]:
-        """One modality's embeddings, in batches as a node would make them."""
+        """One modality's embeddings."""
         encoder = self.encoders[modality]
         items = [encoder.preprocess(raw) for raw in inputs]
-        limits = BatchLimits(self.most, encoder.max_batch_size)
-        found: dict[int, Vectors] = {}
-        for places in _batches(items, limits):
-            found |= zip(places, encoder.forward([items[place] for place in places]), strict=True)
-        return [found[place] for place in range(len(items))]
+        return list(forward(encoder, items, self.limits[modality]))
 
 
 def _encoder(modality: Modality, settings: NodeSettings) -> Encoder[Any]:
@@ -94,9 +101,7 @@ def _classifier(settings: NodeSettings) -> Classifier:
     return classifier
 
 
-def _batches(items: Sequence[Item], limits: BatchLimits) -> Iterator[list[int]]:
-    waiting = list(range(len(items)))
-    while waiting:
-        chosen = [waiting[i] for i in choose([items[place].size for place in waiting], limits)]
-        yield chosen
-        waiting = [place for place in waiting if place not in chosen]
+def _part(encoder: Encoder[Any], settings: NodeSettings) -> float:
+    """The best part of a batch, measured as a node does it."""
+    golden = golden_raws(encoder, Artifact.open(MODEL / encoder.modality))
+    return best_costs(usual(golden, encoder), encoder, clock_of(settings)).micro_batch

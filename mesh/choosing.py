@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import GAIN, PER_BATCH, TURNS
+from mesh.calibration import GAIN, PART_GAIN, PER_BATCH, TURNS
 from mesh.engine import EngineUnsuitable, Kind, devices, is_on_cpu, kinds
 from mesh.engine_cache import EngineCache, sources_hash
 from mesh.golden import GoldenMismatch
@@ -98,8 +98,9 @@ def known_choice(
 ) -> Mapping[str, Any] | None:
     """What an earlier start on this machine found among the same kinds, where the cache has it.
 
-    `engine` and `dtype`; and `max_batch_cost`, where that was measured. `module` is one of the
-    package that computes: other code is another thing to measure, and to convert.
+    `engine` and `dtype`; and `max_batch_cost` and `micro_batch_cost`, where these were measured.
+    `module` is one of the package that computes: other code is another thing to measure, and to
+    convert.
     """
     folder = EngineCache.of(settings).read(_key(settings, artifact, module))
     if folder is None:
@@ -139,7 +140,12 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
         "processor": processor(),
         "devices": _device_names(settings),
         "rounding": {"rule": RULE, "group": GROUP},
-        "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH, "turns": TURNS},
+        "rule": {
+            "worthwhile": WORTHWHILE,
+            "gain": [GAIN, PART_GAIN],
+            "per_batch": PER_BATCH,
+            "turns": TURNS,
+        },
     }
 
 

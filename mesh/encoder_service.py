@@ -23,6 +23,7 @@ from mesh.errors import (
     TooLarge,
 )
 from mesh.item_encoder import Asked, ItemEncoder
+from mesh.micro_batching import batch_limits, micro_batch_limits
 from mesh.places import Caller
 from mesh.replicas import replica_numbers
 from mesh.settings import NodeSettings
@@ -81,7 +82,8 @@ class EncoderService(rpc.EncoderServicer):
             "limits": dict(self._encoder.limits),
             "engine": self._settings.engine,
             "dtype": self._settings.dtype,
-            "max_batch_cost": self._settings.max_batch_cost or self._encoder.max_batch_size,
+            "max_batch_cost": batch_limits(self._encoder, self._settings).max_cost,
+            "micro_batch_cost": micro_batch_limits(self._encoder, self._settings).max_cost,
             "core_seconds": self.item_seconds,
         }
 

@@ -1,6 +1,9 @@
-"""Which of the waiting items go into a batch together. Pure; mesh.batching does the waiting."""
+"""Which of the waiting items go into a batch together, and into which parts of it.
 
-from collections.abc import Sequence
+Pure; mesh.batching does the waiting.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,3 +49,18 @@ def choose(sizes: Sequence[float], limits: BatchLimits) -> list[int]:
             chosen.append(index)
             low, high = least, most
     return chosen
+
+
+def parts(sizes: Sequence[float], limits: BatchLimits) -> Iterator[list[int]]:
+    """All indices in parts of neighbours in size, the largest first, each part within the limits.
+
+    Of items of one size parts are about as many: six are three and three rather than four and two,
+    since an engine has to prepare itself where the shape changes. An item that is over the limits
+    by itself is a part of its own.
+    """
+    waiting = sorted(range(len(sizes)), key=lambda index: -sizes[index])
+    while waiting:
+        count = -(-len(waiting) // limits.fit(sizes[waiting[0]]))
+        items = -(-len(waiting) // count)
+        yield waiting[:items]
+        waiting = waiting[items:]

@@ -23,6 +23,7 @@ from mesh.encoding import Encoder, Item, Raw, Usual
 from mesh.engine import is_on_cpu
 from mesh.errors import MeshError, Overloaded, Unavailable
 from mesh.grouping import BatchLimits
+from mesh.micro_batching import batch_limits, forward, micro_batch_limits
 from mesh.places import Caller, Place
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics, origin
@@ -61,11 +62,10 @@ class ItemEncoder:
         self._usual = usual
         self._parts = settings.threads or os.cpu_count() or 1
         self._threads = Threads(self._parts, "preprocess")
-        self._limits = BatchLimits(
-            settings.max_batch, settings.max_batch_cost or self.encoder.max_batch_size
-        )
+        self._limits = batch_limits(self.encoder, settings)
+        micro = micro_batch_limits(self.encoder, settings)
         self._batcher: Batcher[Item, Vector] = Batcher(
-            [_forward(encoder) for encoder in encoders for _ in range(settings.workers)],
+            [_worker(encoder, micro) for encoder in encoders for _ in range(settings.workers)],
             self._limits,
             settings.max_queue,
             metrics,
@@ -149,13 +149,6 @@ def _split(taken: Sequence[Taken], parts: int) -> list[Sequence[Taken]]:
     return [taken[start : start + size] for start in range(0, len(taken), size)]
 
 
-def _forward(encoder: Encoder[Any]) -> Worker[Item, Vector]:
-    """The encoder's forward as a worker of the Batcher, held to its contract."""
-
-    def forward(items: Sequence[Item]) -> list[Vector]:
-        vectors = encoder.forward(items)
-        if vectors.shape != (expected := (len(items), encoder.dim)):
-            raise MeshError(f"the model gave an array of shape {vectors.shape}, not {expected}")
-        return list(vectors)
-
-    return forward
+def _worker(encoder: Encoder[Any], limits: BatchLimits) -> Worker[Item, Vector]:
+    """The encoder's forward, in parts of these limits, as a worker of the Batcher."""
+    return lambda items: list(forward(encoder, items, limits))

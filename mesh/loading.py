@@ -3,7 +3,6 @@
 What a node's `__main__` names is only which folder and which class.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import Clock, best_batch_cost, core_seconds, seconds_per_item, usual
+from mesh.calibration import best_costs, clock_of, core_seconds, seconds_per_item, usual
 from mesh.choosing import choose, first, keep_choice, known_choice
 from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
@@ -22,7 +21,6 @@ from mesh.engine import (
     Kind,
     builders,
     is_on_cpu,
-    is_on_one_thread,
     kinds,
     prepare,
 )
@@ -94,12 +92,13 @@ def _chosen(
 
     known = known_choice(settings, artifact, load.__module__)
     choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
-    if not settings.max_batch_cost and "max_batch_cost" not in choice:
+    asked = _asked(settings)
+    if not all(asked.values()) and not asked.keys() <= choice.keys():
         raw = usual(golden_raws(encoders[0], artifact), encoders[0])
-        # An encoder's own limit is what fits a CPU's caches.
+        # An encoder's own limit is what a CPU computes in bearable time.
         most = None if is_on_cpu(settings) else settings.max_batch
-        cost = best_batch_cost(raw, encoders[0], _clock(settings), most)
-        choice = {**choice, "max_batch_cost": cost}
+        costs = best_costs(raw, encoders[0], clock_of(settings), most)
+        choice = {**choice, "max_batch_cost": costs.batch, "micro_batch_cost": costs.micro_batch}
     if choice != known:
         keep_choice(settings, artifact, load.__module__, choice)
     log.info("engine_chosen", **choice, why="kept" if choice == known else "measured")
@@ -119,20 +118,20 @@ def _as_before(known: Choice | None, load: Callable[[Kind], M]) -> tuple[Choice,
 
 def _anew(settings: NodeSettings, load: Callable[[Kind], Encoders]) -> tuple[Choice, Encoders]:
     """What measuring says."""
-    clock = _clock(settings)
+    clock = clock_of(settings)
     kind, encoders = choose(kinds(settings), load, lambda made: seconds_per_item(made[0], clock))
     return kind._asdict(), encoders
 
 
-def _clock(settings: NodeSettings) -> Clock:
-    """On one thread the two agree, but for what other processes take of the core."""
-    return time.process_time if is_on_one_thread(settings) else time.perf_counter
-
-
 def _settled(settings: NodeSettings, choice: Choice) -> NodeSettings:
     """The settings with what was chosen in the place of "auto", and of a cost that nobody set."""
-    asked = {"max_batch_cost": settings.max_batch_cost} if settings.max_batch_cost else {}
+    asked = {name: cost for name, cost in _asked(settings).items() if cost}
     return settings.model_copy(update={**choice, **asked})
+
+
+def _asked(settings: NodeSettings) -> dict[str, float]:
+    """The costs that are measured where they are 0."""
+    return {name: getattr(settings, name) for name in ("max_batch_cost", "micro_batch_cost")}
 
 
 def _load_encoders(

@@ -105,6 +105,8 @@ class NodeSettings(ProcessSettings):
     max_batch: Count = 32
     # Of a batch: items times the largest, in tokens, pixels or seconds. 0: measured at the start.
     max_batch_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    # The same of what the model computes in one run. 0: measured at the start.
+    micro_batch_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class GatewaySettings(ProcessSettings):

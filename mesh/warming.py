@@ -9,8 +9,8 @@ import numpy as np
 from mesh.classifying import Classifier
 from mesh.encoding import Encoder, Item
 from mesh.engine import is_on_cpu
-from mesh.grouping import BatchLimits
 from mesh.head import padded
+from mesh.micro_batching import batch_limits, forward, micro_batch_limits
 from mesh.settings import NodeSettings
 
 
@@ -19,13 +19,14 @@ def warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
 
     On a CPU further workers begin later, and prepare themselves.
     """
-    limits = BatchLimits(settings.max_batch, settings.max_batch_cost or encoder.max_batch_size)
-    full, workers = [item] * limits.fit(item.size), 1 if is_on_cpu(settings) else settings.workers
+    full = [item] * batch_limits(encoder, settings).fit(item.size)
+    micro = micro_batch_limits(encoder, settings)
+    workers = 1 if is_on_cpu(settings) else settings.workers
     ready = Barrier(workers)
 
     def compute() -> None:
         ready.wait()
-        encoder.forward(full)
+        forward(encoder, full, micro)
 
     with ThreadPoolExecutor(workers) as threads:
         for done in [threads.submit(compute) for _ in range(workers)]:

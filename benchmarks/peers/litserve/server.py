@@ -44,7 +44,9 @@ class TunedClassifierAPI(ClassifierAPI):
 
     def setup(self, device: str) -> None:
         """Load the model on the engine that was named, for one core."""
-        self.model = Model.load(Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1))
+        self.model = Model.load(
+            Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1), tuned=True
+        )
 
     def predict(self, x: Sequence[dict[str, Any]]) -> list[str]:
         """The classes of a batch."""

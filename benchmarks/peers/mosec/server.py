@@ -34,7 +34,9 @@ class TunedClassifier(MsgpackMixin, Worker):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model.load(Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1))
+        self.model = Model.load(
+            Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1), tuned=True
+        )
 
     def forward(self, data: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         """A batch of requests, as many answers."""

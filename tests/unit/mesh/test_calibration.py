@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mesh.calibration import best_batch_cost, core_seconds, seconds_per_item, usual
+from mesh.calibration import PER_BATCH, best_costs, core_seconds, seconds_per_item, usual
 from tests.fake_models import FakeEncoder, FakeItem
 
 # Of FakeEncoder's example.
@@ -40,7 +40,12 @@ class Timed(FakeEncoder):
 
 def limit(encoder: Timed) -> float:
     """The batch that it is given, in items."""
-    return best_batch_cost("example", encoder, encoder.clock) / SIZE
+    return best_costs("example", encoder, encoder.clock).batch / SIZE
+
+
+def part(encoder: Timed) -> float:
+    """The part of it that the model is given, in items."""
+    return best_costs("example", encoder, encoder.clock).micro_batch / SIZE
 
 
 def test_where_batches_save_nothing_items_go_one_by_one() -> None:
@@ -61,40 +66,62 @@ def test_a_device_of_its_own_takes_more_than_fits_a_cpus_caches(
 ) -> None:
     """Up to a number of items, however long that takes; and batches cost nothing beside it."""
     encoder = Timed(batch=batch, item=0.001)
-    assert best_batch_cost("example", encoder, encoder.clock, most) / SIZE == best
+    costs = best_costs("example", encoder, encoder.clock, most)
+    assert (costs.batch / SIZE, costs.micro_batch / SIZE) == (best, best)
 
 
 def test_the_smallest_batch_that_is_nearly_the_best_is_taken() -> None:
-    """4 items take 1.025 each, more of them hardly less."""
-    assert limit(Timed(batch=0.1, item=1.0)) == 4
+    """With what a call costs, 4 items take 1.04 each, more of them hardly less."""
+    assert limit(Timed(batch=0.0, item=PER_BATCH / 0.15)) == 4
 
 
-def test_batches_end_where_they_get_slower() -> None:
-    """As where they leave a processor's cache."""
-    assert limit(Timed(batch=1.0, item=1.0, crowded=8)) == 8
+def test_the_smallest_part_that_is_nearly_the_best_is_taken() -> None:
+    """4 items take 1.075 each, more of them hardly less."""
+    assert part(Timed(batch=0.3, item=1.0)) == 4
+
+
+def test_parts_end_where_they_get_slower_and_batches_go_on() -> None:
+    """As where they leave a processor's cache; a batch of several parts still saves calls."""
+    encoder = Timed(batch=PER_BATCH, item=PER_BATCH, crowded=8)
+    assert (part(encoder), limit(encoder)) == (8, 16)
+
+
+def test_a_part_counts_as_one_that_comes_after_its_like() -> None:
+    """What an engine does where the shape changes, a batch of many parts does once."""
+    encoder = Changing(batch=0.0, item=1.0)
+    assert part(encoder) == 1
+
+
+class Changing(Timed):
+    """Takes ten seconds more for a batch that is not like the last one."""
+
+    def forward(self, items: Sequence[FakeItem]) -> npt.NDArray[np.float32]:
+        """The same numbers."""
+        self.now += 10 * (self.sizes[-1:] != [len(items)])
+        return super().forward(items)
 
 
 class Disturbed(Timed):
-    """Takes three times as long for everything between its tenth and its twentieth batch."""
+    """Takes three times as long for everything between its 20th and its 40th batch."""
 
     def forward(self, items: Sequence[FakeItem]) -> npt.NDArray[np.float32]:
         """The same numbers."""
         before = self.now
         found = super().forward(items)
-        if 10 <= len(self.sizes) < 20:
+        if 20 <= len(self.sizes) < 40:
             self.now += 2 * (self.now - before)
         return found
 
 
 def test_a_slow_moment_changes_nothing() -> None:
     """All sizes are measured in turns, and each has its best time."""
-    assert limit(Disturbed(batch=0.1, item=1.0)) == limit(Timed(batch=0.1, item=1.0))
+    assert part(Disturbed(batch=0.3, item=1.0)) == part(Timed(batch=0.3, item=1.0))
 
 
 def test_the_limit_is_in_the_encoders_unit() -> None:
     """Items times their size."""
     encoder = Timed(batch=0.0, item=1.0)
-    assert best_batch_cost("example", encoder, encoder.clock) == SIZE
+    assert best_costs("example", encoder, encoder.clock) == (SIZE, SIZE)
 
 
 def test_an_example_over_the_limit_is_measured_alone() -> None:

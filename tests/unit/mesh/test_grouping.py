@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.grouping import MAX_PADDING, BatchLimits, choose
+from mesh.grouping import MAX_PADDING, BatchLimits, choose, parts
 
 LIMITS = BatchLimits(max_items=4, max_cost=100.0)
 
@@ -73,3 +73,25 @@ def test_every_batch_keeps_the_limits_and_holds_the_oldest(
     assert len(set(batch)) == len(batch)
     assert len(batch) == 1 or limits.allow(len(batch), largest)
     assert all(largest <= MAX_PADDING * max(sizes[i], limits.small) for i in batch)
+
+
+def test_parts_of_one_size_are_about_as_many() -> None:
+    """Six that fit by fours are three and three: the shape does not change."""
+    assert [len(part) for part in parts([10.0] * 6, LIMITS)] == [3, 3]
+    assert [len(part) for part in parts([10.0] * 9, LIMITS)] == [3, 3, 3]
+
+
+def test_what_is_over_the_limits_by_itself_is_a_part_of_its_own() -> None:
+    """And keeps no others from theirs."""
+    assert list(parts([10.0, 300.0, 20.0], LIMITS)) == [[1], [2, 0]]
+
+
+@given(st.lists(st.floats(0.1, 500.0), max_size=40))
+def test_parts_hold_every_item_once_and_keep_to_the_limits(sizes: list[float]) -> None:
+    """With neighbours in size together."""
+    found = list(parts(sizes, LIMITS))
+    order = [index for part in found for index in part]
+    assert sorted(order) == list(range(len(sizes)))
+    assert [sizes[i] for i in order] == sorted(sizes, reverse=True)
+    for part in found:
+        assert len(part) == 1 or LIMITS.allow(len(part), max(sizes[i] for i in part))

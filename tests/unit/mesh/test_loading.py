@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from mesh import loading, warming
 from mesh.artifact import Artifact, ArtifactError
+from mesh.calibration import Costs
 from mesh.encoding import Usual
 from mesh.engine import EngineBuilder
 from mesh.golden import GoldenMismatch
@@ -21,6 +22,14 @@ from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
 from tests import fake_artifacts
 from tests.fake_models import FakeClassifier, FakeEncoder
+
+# Of which nothing is measured.
+ONE_KIND = {
+    "engine": "torch",
+    "dtype": "float32",
+    "max_batch_cost": 1000.0,
+    "micro_batch_cost": 1000.0,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -67,11 +76,23 @@ async def test_a_full_batch_is_computed_before_the_first_request(
     fake_artifacts.write_encoder(tmp_path / "text")
     encoder = FakeEncoder(Artifact.open(tmp_path / "text").version)
 
-    one_kind = {"engine": "torch", "dtype": "float32", "max_batch_cost": 1000.0}
-    asked = settings(tmp_path).model_copy(update={**one_kind, "workers": 3, "max_batch": 4})
+    asked = settings(tmp_path).model_copy(update={**ONE_KIND, "workers": 3, "max_batch": 4})
     load_encoder(asked, metrics, "text", lambda *_: encoder)
 
     assert [len(batch) for batch in encoder.batches].count(4) == 1
+
+
+async def test_a_node_computes_batches_in_the_parts_that_were_measured(
+    tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one already, before it is ready: it takes no more memory than later ones."""
+    fake_artifacts.write_encoder(tmp_path / "text")
+    encoder = FakeEncoder(version=Artifact.open(tmp_path / "text").version)
+    size = encoder.preprocess(encoder.example).size
+    monkeypatch.setattr(loading, "best_costs", lambda *asked: Costs(6 * size, 2 * size))
+    asked = settings(tmp_path).model_copy(update={"engine": "torch", "dtype": "float32"})
+    load_encoder(asked, metrics, "text", lambda *_: encoder)
+    assert [len(batch) for batch in encoder.batches][-6:] == [2, 2, 2, 1, 1, 1]
 
 
 class Counting(FakeEncoder):
@@ -97,8 +118,7 @@ async def test_on_another_device_every_worker_computes_one(
     monkeypatch.setattr(warming, "is_on_cpu", lambda _: False)
     fake_artifacts.write_encoder(tmp_path / "text")
     encoder = Counting(Artifact.open(tmp_path / "text").version)
-    one_kind = {"engine": "torch", "dtype": "float32", "max_batch_cost": 1000.0}
-    asked = settings(tmp_path).model_copy(update={**one_kind, "workers": 3, "max_batch": 4})
+    asked = settings(tmp_path).model_copy(update={**ONE_KIND, "workers": 3, "max_batch": 4})
     load_encoder(asked, metrics, "text", lambda *_: encoder)
     assert (encoder.most, [len(batch) for batch in encoder.batches].count(4)) == (3, 3)
 
@@ -117,11 +137,11 @@ async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(
     fake_artifacts.write_encoder(tmp_path / "text")
     most = []
 
-    def best_batch_cost(raw: Any, encoder: Any, clock: Any, items: int | None) -> float:
+    def best_costs(raw: Any, encoder: Any, clock: Any, items: int | None) -> Costs:
         most.append(items)
-        return 1.0
+        return Costs(1.0, 1.0)
 
-    monkeypatch.setattr(loading, "best_batch_cost", best_batch_cost)
+    monkeypatch.setattr(loading, "best_costs", best_costs)
     asked = settings(tmp_path).model_copy(update={"engine_cache": "", "max_batch": 9})
     on_cpu = load_encoder(asked, metrics, "text", fake_artifacts.load_encoder)
     monkeypatch.setattr(loading, "is_on_cpu", lambda _: False)
@@ -131,25 +151,32 @@ async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(
     assert most == [None, 9]
 
 
-async def test_an_engine_is_measured_once_though_the_cost_of_a_batch_is_set(
+async def test_an_engine_is_measured_once_though_costs_are_set(
     tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cost is measured and kept by the first start that has none set."""
+    """They are measured and kept by the first start that has one of them not set."""
     fake_artifacts.write_encoder(tmp_path / "text")
     asked = settings(tmp_path).model_copy(update={"engine_cache": str(tmp_path / "cache")})
     measured = list[str]()
-    chosen, costs = loading.choose, iter([7.0])
+    chosen, costs = loading.choose, iter([Costs(7.0, 2.0)])
 
     def choose(allowed: Any, load: Any, seconds: Any) -> Any:
         measured.append("engine")
         return chosen(allowed, load, seconds)
 
     monkeypatch.setattr(loading, "choose", choose)
-    monkeypatch.setattr(loading, "best_batch_cost", lambda *asked: next(costs))
-    for set_cost, expected in ((3.0, 3.0), (5.0, 5.0), (0.0, 7.0), (0.0, 7.0), (5.0, 5.0)):
-        one = asked.model_copy(update={"max_batch_cost": set_cost})
-        service = load_encoder(one, metrics, "text", fake_artifacts.load_encoder)
-        assert service.info()["max_batch_cost"] == expected
+    monkeypatch.setattr(loading, "best_costs", lambda *asked: next(costs))
+    names = "max_batch_cost", "micro_batch_cost"
+    for set_costs, expected in (
+        ((3.0, 1.0), (3.0, 1.0)),
+        ((5.0, 0.0), (5.0, 2.0)),
+        ((0.0, 0.0), (7.0, 2.0)),
+        ((0.0, 3.0), (7.0, 3.0)),
+        ((5.0, 1.0), (5.0, 1.0)),
+    ):
+        one = asked.model_copy(update=dict(zip(names, set_costs, strict=True)))
+        info = load_encoder(one, metrics, "text", fake_artifacts.load_encoder).info()
+        assert tuple(info[name] for name in names) == expected
     assert measured == ["engine"]
 
 
