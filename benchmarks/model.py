@@ -11,14 +11,14 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.parts import measured_apart
 from benchmarks.setup import Setup
 from mesh.artifact import Artifact
-from mesh.calibration import best_costs, clock_of, usual
 from mesh.classifying import Classifier
 from mesh.embedding import Modality
 from mesh.encoding import Encoder, Raw
 from mesh.engine import Kind, builders, prepare
-from mesh.golden import check_classifier, check_encoder, golden_raws
+from mesh.golden import check_classifier, check_encoder
 from mesh.grouping import BatchLimits
 from mesh.loading import LoadEncoder
 from mesh.micro_batching import forward
@@ -56,11 +56,11 @@ class Model:
         settings = setup.settings
         prepare(settings)
         encoders = {modality: _encoder(modality, settings) for modality in LOAD}
+        parts = {modality: encoder.max_batch_size for modality, encoder in encoders.items()}
+        if tuned:
+            parts |= measured_apart(setup)
         limits = {
-            modality: BatchLimits(
-                settings.max_batch, _part(encoder, settings) if tuned else encoder.max_batch_size
-            )
-            for modality, encoder in encoders.items()
+            modality: BatchLimits(settings.max_batch, cost) for modality, cost in parts.items()
         }
         return cls(encoders, _classifier(settings), limits)
 
@@ -99,9 +99,3 @@ def _classifier(settings: NodeSettings) -> Classifier:
     classifier = FusionClassifier.load(artifact, build)
     check_classifier(classifier, artifact, kind.tolerance)
     return classifier
-
-
-def _part(encoder: Encoder[Any], settings: NodeSettings) -> float:
-    """The best part of a batch, measured as a node does it."""
-    golden = golden_raws(encoder, Artifact.open(MODEL / encoder.modality))
-    return best_costs(usual(golden, encoder), encoder, clock_of(settings)).micro_batch
