@@ -22,10 +22,8 @@ RUNS: Final = 3
 TURNS: Final = 5
 # A larger batch must save this share of the time per item, or it only makes others wait: on two
 # cores by 16 clients the mesh answers 3 to 7 % more than with larger ones that save the last 3 %.
+# So must a larger part, or it only takes memory and pads more.
 GAIN: Final = 0.05
-# A larger part must save this share: smaller ones leave more of the caches to other models, take
-# less memory and pad less. Of texts and pictures parts of 4 were as fast as those of 8 and 16.
-PART_GAIN: Final = 0.1
 # Seconds that a batch counts beyond the model alone, which has its caches for itself here. Each is
 # a call of gRPC, changes of thread, and weights that come from memory again when other models had
 # the core meanwhile; and the fewer requests it holds, the fewer go on together, to fusion and, as
@@ -78,11 +76,11 @@ def best_costs(raw: Raw, encoder: Encoder[Any], clock: Clock, items: int | None 
     most = items or max(1, int(encoder.max_batch_size // item.size))
     counts = _powers(most) if items else _in_time(_powers(most))
     seconds = _seconds_by_count(item, counts, encoder, clock)
-    part = _smallest(seconds, GAIN if items else PART_GAIN)
+    part = _smallest(seconds)
     if items:
         return Costs(float(item.size * part), float(item.size * part))
     calls = {count: seconds[part] + PER_BATCH / count for count in _powers(most) if count >= part}
-    return Costs(float(item.size * _smallest(calls, GAIN)), float(item.size * part))
+    return Costs(float(item.size * _smallest(calls)), float(item.size * part))
 
 
 def _seconds_by_count(
@@ -100,9 +98,9 @@ def _seconds_by_count(
     }
 
 
-def _smallest(seconds: Mapping[int, float], gain: float) -> int:
-    """The least count of those whose time a larger one improves by no more than this share."""
-    enough = min(seconds.values()) * (1 + gain)
+def _smallest(seconds: Mapping[int, float]) -> int:
+    """The least count of those with nearly the least time."""
+    enough = min(seconds.values()) * (1 + GAIN)
     return min(count for count, each in seconds.items() if each <= enough)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import GAIN, PART_GAIN, PER_BATCH, TURNS
+from mesh.calibration import GAIN, PER_BATCH, TURNS
 from mesh.engine import EngineUnsuitable, Kind, devices, is_on_cpu, kinds
 from mesh.engine_cache import EngineCache, sources_hash
 from mesh.golden import GoldenMismatch
@@ -142,7 +142,7 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
         "rounding": {"rule": RULE, "group": GROUP},
         "rule": {
             "worthwhile": WORTHWHILE,
-            "gain": [GAIN, PART_GAIN],
+            "gain": GAIN,
             "per_batch": PER_BATCH,
             "turns": TURNS,
         },

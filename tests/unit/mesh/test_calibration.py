@@ -76,8 +76,8 @@ def test_the_smallest_batch_that_is_nearly_the_best_is_taken() -> None:
 
 
 def test_the_smallest_part_that_is_nearly_the_best_is_taken() -> None:
-    """4 items take 1.075 each, more of them hardly less."""
-    assert part(Timed(batch=0.3, item=1.0)) == 4
+    """4 items take 1.04 each, more of them hardly less."""
+    assert part(Timed(batch=0.15, item=1.0)) == 4
 
 
 def test_parts_end_where_they_get_slower_and_batches_go_on() -> None:
@@ -115,7 +115,7 @@ class Disturbed(Timed):
 
 def test_a_slow_moment_changes_nothing() -> None:
     """All sizes are measured in turns, and each has its best time."""
-    assert part(Disturbed(batch=0.3, item=1.0)) == part(Timed(batch=0.3, item=1.0))
+    assert part(Disturbed(batch=0.15, item=1.0)) == part(Timed(batch=0.15, item=1.0))
 
 
 def test_the_limit_is_in_the_encoders_unit() -> None:
