@@ -1,4 +1,4 @@
-"""The parts in which a node would compute batches: `python -m benchmarks.parts ENGINE DTYPE THREADS`.
+"""The parts in which a node would compute batches: `python -m benchmarks.parts ENGINE ...`.
 
 Prints one JSON object: by modality, what a part costs at most.
 """
