@@ -16,6 +16,7 @@ from typing import Final
 
 from benchmarks.inputs import example
 from benchmarks.model import Model
+from benchmarks.parts import measured
 from benchmarks.setup import Setup
 
 # Distinct requests that a process goes round; nothing here remembers an input.
@@ -29,6 +30,7 @@ class Work:
     """What every process does: batches of each size, in requests, for some seconds."""
 
     setup: Setup
+    parts: dict[str, float]
     sizes: tuple[int, ...]
     seconds: float
 
@@ -57,7 +59,7 @@ def _meet_at(barrier: Barrier) -> None:
 
 def _run(work: Work) -> dict[int, list[float]]:
     """For each size the seconds of each batch, for as long as the work lasts."""
-    model = Model.load(work.setup, tuned=True)
+    model = Model.load(work.setup, work.parts)
     requests = cycle([example(number) for number in range(DISTINCT)])
 
     def batch(size: int) -> float:
@@ -81,7 +83,9 @@ def _run(work: Work) -> dict[int, list[float]]:
 def main(engine: str, dtype: str, processes: str, threads: str, sizes: str, seconds: str) -> None:
     """Measure what the command line says; sizes of batches are separated by commas."""
     batches = tuple(int(size) for size in sizes.split(","))
-    work = Work(Setup(engine, dtype, int(threads)), batches, float(seconds))
+    setup = Setup(engine, dtype, int(threads))
+    # Before the others are there, and have the cores.
+    work = Work(setup, measured(setup), batches, float(seconds))
     sys.stdout.write(json.dumps(measure(work, int(processes))) + "\n")
 
 

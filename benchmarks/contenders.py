@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +63,16 @@ def documented(folder: Path) -> list[Contender]:
     return [_contender(peer, folder, {}) for peer in PEERS]
 
 
-def tuned(folder: Path, engine: str, dtype: str, batch: int) -> list[Contender]:
-    """The tuned peers, on the engine and with the batch that are best."""
-    env = {"BENCH_ENGINE": engine, "BENCH_DTYPE": dtype, "BENCH_BATCH": str(batch)}
+def tuned(
+    folder: Path, engine: str, dtype: str, batch: int, parts: Mapping[str, float]
+) -> list[Contender]:
+    """The tuned peers, on the engine and with the batch, and parts of it, that are best."""
+    env = {
+        "BENCH_ENGINE": engine,
+        "BENCH_DTYPE": dtype,
+        "BENCH_BATCH": str(batch),
+        "BENCH_PARTS": json.dumps(parts),
+    }
     return [_contender(peer, folder, env) for peer in TUNED]
 
 

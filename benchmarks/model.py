@@ -11,7 +11,6 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.parts import measured_apart
 from benchmarks.setup import Setup
 from mesh.artifact import Artifact
 from mesh.classifying import Classifier
@@ -48,19 +47,20 @@ class Model:
     limits: Mapping[Modality, BatchLimits]
 
     @classmethod
-    def load(cls, setup: Setup, tuned: bool = False) -> Self:
+    def load(cls, setup: Setup, parts: Mapping[str, float] | None = None) -> Self:
         """The default model; ArtifactError where this engine can't compute what it should.
 
-        Tuned, it computes batches in the parts that a node would find to be the best.
+        `parts` are by modality what one run of the model costs at most (benchmarks.parts); without
+        them that is the encoder's own limit.
         """
         settings = setup.settings
         prepare(settings)
         encoders = {modality: _encoder(modality, settings) for modality in LOAD}
-        parts = {modality: encoder.max_batch_size for modality, encoder in encoders.items()}
-        if tuned:
-            parts |= measured_apart(setup)
         limits = {
-            modality: BatchLimits(settings.max_batch, cost) for modality, cost in parts.items()
+            modality: BatchLimits(
+                settings.max_batch, parts[modality] if parts else encoder.max_batch_size
+            )
+            for modality, encoder in encoders.items()
         }
         return cls(encoders, _classifier(settings), limits)
 

@@ -7,24 +7,20 @@ young), and stops all in order, each group only after those that stand on it.
 import asyncio
 import contextlib
 import ctypes
-import gc
 import math
-import multiprocessing
 import os
 import re
 import signal
 import sys
 import tempfile
 import xmlrpc.client
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import groupby
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, cast
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from cli import zygote
 from cli.topology import Process
 from cli.watch import Sighting
 from mesh.settings import NodeSettings, load
@@ -37,7 +33,6 @@ STOP_GRACE: Final = 15
 # Paths of Unix sockets are limited to 108 bytes, and supervisor appends to ours while it starts.
 SOCKET_PATH_MAX: Final = 90
 SOCKET: Final = "supervisor.sock"
-CONFIGURATION: Final = "supervisord.conf"
 OWN_LOG: Final = "supervisor"
 PR_SET_PDEATHSIG: Final = 1
 
@@ -118,15 +113,13 @@ def _quoted(word: str) -> str:
 class Supervisor:
     """A running supervisord. Its session holds every process that it started, and theirs."""
 
-    def __init__(self, daemon: BaseProcess, folder: Path) -> None:
+    def __init__(self, daemon: asyncio.subprocess.Process, folder: Path) -> None:
         self._daemon = daemon
         self._url = f"unix://{folder / SOCKET}"
-        # Waited for once, since only one thread is told.
-        self._end = asyncio.get_running_loop().run_in_executor(None, daemon.join)
 
     async def ended(self) -> None:
         """Return when supervisord has ended, whatever ended it."""
-        await asyncio.wait([self._end])
+        await self._daemon.wait()
 
     async def look(self) -> dict[str, Sighting]:
         """Every process by name; empty while supervisord starts and when it has ended."""
@@ -148,12 +141,13 @@ class Supervisor:
         That event may still be set from before; only its next time counts.
         """
         hurry.clear()
-        self._daemon.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            self._daemon.terminate()
         waits = [asyncio.create_task(self.ended()), asyncio.create_task(hurry.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        for pid in session_members(cast(int, self._daemon.pid)):
+        for pid in session_members(self._daemon.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.ended()
@@ -169,8 +163,8 @@ async def supervised(
     """
     with _private_folder() as folder:
         (folder / "logs").symlink_to(logs)
-        (folder / CONFIGURATION).write_text(configuration(processes), encoding="utf-8")
-        supervisor = Supervisor(_start(processes, folder, cwd), folder)
+        (folder / "supervisord.conf").write_text(configuration(processes), encoding="utf-8")
+        supervisor = Supervisor(await _start(folder, cwd), folder)
         try:
             yield supervisor
         finally:
@@ -185,43 +179,25 @@ def _private_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _start(processes: Sequence[Process], folder: Path, cwd: Path) -> BaseProcess:
-    """Supervisord: where forks are safe, one that has loaded what these processes run."""
-    context: Any = multiprocessing.get_context("spawn")
-    loaded: Collection[str] = ()
-    if sys.platform == "linux":
-        context = multiprocessing.get_context("fork")
-        loaded = _loaded_ahead(processes, folder)
-    daemon: BaseProcess = context.Process(target=_supervise, args=(folder, cwd, loaded))
-    daemon.start()
-    return daemon
+async def _start(folder: Path, cwd: Path) -> asyncio.subprocess.Process:
+    argv = ["-m", "cli.zygote", "-n", "-c", str(folder / "supervisord.conf")]
+    with (folder / "logs" / f"{OWN_LOG}.log").open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *argv,
+            cwd=cwd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C in the terminal is for us alone: we stop the others, in order.
+            start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
 
 
-def _loaded_ahead(processes: Sequence[Process], folder: Path) -> Collection[str]:
-    programs = [zygote.Program.of(["env", *process.argv]) for process in processes]
-    with (
-        (folder / "logs" / f"{OWN_LOG}.log").open("a") as output,
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(output),
-    ):
-        loaded = zygote.load(program for program in programs if program)
-    # A collector would write to every object, and so to every page that is shared.
-    gc.collect()
-    gc.freeze()
-    return loaded
-
-
-def _supervise(folder: Path, cwd: Path, loaded: Collection[str]) -> None:
-    """Be supervisord, in a process of its own."""
-    # Ctrl-C in the terminal is for our parent alone, which stops the others, in order.
-    os.setsid()
-    os.chdir(cwd)
-    with (folder / "logs" / f"{OWN_LOG}.log").open("ab") as output, open(os.devnull) as nothing:
-        for number, file in enumerate((nothing, output, output)):
-            os.dup2(file.fileno(), number)
-    if sys.platform == "linux":  # Even a parent that is killed leaves no mesh behind.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    zygote.run(folder / CONFIGURATION, loaded)
+def _end_with_parent() -> None:
+    # Even a parent that is killed leaves no mesh behind.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def session_members(session: int) -> list[int]:

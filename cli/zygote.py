@@ -1,15 +1,18 @@
-"""Supervisord, a fork of this process, whose children are forks that have loaded what they run.
+"""Supervisord, whose children are copies of itself that have loaded already what they run.
+
+    python -m cli.zygote -n -c supervisord.conf
 
 Of all that a process of the mesh imports, the others import most as well: 30 to 40 MiB each, and a
-second of a core. This process imports it once, and those that come of it share its memory until
-they write to it. They need not start anew to run something else: a program `python -m PACKAGE` is
-that package's `__main__`, run in the fork. Any other program, and one that can't be loaded ahead,
-is executed, as supervisord does it.
+second of a core. This process imports it once, and those that it forks share its memory until they
+write to it. They need not start anew to run something else: a program `python -m PACKAGE` is that
+package's `__main__`, run in the fork. Any other program, and one that can't be loaded ahead, is
+executed, as supervisord does it.
 
 Linux alone: elsewhere system libraries may not survive a fork, and all programs are executed.
 """
 
 import atexit
+import gc
 import importlib
 import os
 import runpy
@@ -20,7 +23,6 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from setproctitle import setproctitle, setthreadtitle
@@ -60,8 +62,23 @@ class Options(ServerOptions):  # type: ignore[misc]  # It has no types.
     # The packages that need not be executed.
     loaded: Collection[str] = ()
 
+    # The signals that a child lets through once it has forgotten its parent.
+    _mask: Collection[signal.Signals | int] = ()
+
+    def fork(self) -> int:
+        """A child in which signals wait: by its parent's handlers one to stop would be lost."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = os.fork()
+        if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        else:
+            self._mask = mask
+        return pid
+
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Replace the process, or only what it does, where that is here already."""
+        _forget_the_parent()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         program = Program.of(argv)
         if program and program.package in self.loaded:
             _become(program, env)
@@ -72,7 +89,6 @@ def _become(program: Program, env: Mapping[str, str]) -> NoReturn:
     """Do in this process what a new one would; ends with it."""
     status = 1
     try:
-        _forget_the_parent()
         sys.argv[:] = [program.package, *program.arguments]
         # For ps(1). Before the environment changes, by which the place of the title is found.
         setproctitle(shlex.join([sys.executable, "-m", *sys.argv]))
@@ -97,7 +113,6 @@ def _become(program: Program, env: Mapping[str, str]) -> NoReturn:
 
 def _forget_the_parent() -> None:
     """Give signals back their meaning, as a new program finds them: ignored ones stay ignored."""
-    signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
@@ -138,14 +153,30 @@ def _telling(what: str) -> Iterator[None]:
         print(f"not loaded ahead: {what}: {error!r}", file=sys.stderr)
 
 
-def run(configuration: Path, loaded: Collection[str]) -> None:
-    """Be supervisord until a signal ends it; `loaded` are the packages that it need not execute."""
-    _forget_the_parent()
-    setproctitle(f"sensemesh: supervisord -c {configuration}")
+def main() -> None:
+    """Be supervisord until a signal ends it."""
     options: Any = Options()
-    options.loaded = loaded
-    options.realize(["-n", "-c", str(configuration)], doc=supervisord.__doc__)
+    options.realize(doc=supervisord.__doc__)
     options.first, options.test = True, False
+    if sys.platform == "linux":
+        options.loaded = load(_programs(options))
+        # A collector would write to every object, and so to every page that is shared.
+        gc.collect()
+        gc.freeze()
     supervisord.go(options)
     options.close_httpservers()
     options.close_logger()
+
+
+def _programs(options: Any) -> list[Program]:
+    """Those of the configuration that can be forked."""
+    commands = [
+        shlex.split(process.command)
+        for group in options.process_group_configs
+        for process in group.process_configs
+    ]
+    return [program for program in map(Program.of, commands) if program]
+
+
+if __name__ == "__main__":
+    main()

@@ -140,12 +140,7 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
         "processor": processor(),
         "devices": _device_names(settings),
         "rounding": {"rule": RULE, "group": GROUP},
-        "rule": {
-            "worthwhile": WORTHWHILE,
-            "gain": GAIN,
-            "per_batch": PER_BATCH,
-            "turns": TURNS,
-        },
+        "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH, "turns": TURNS},
     }
 
 

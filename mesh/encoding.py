@@ -25,7 +25,7 @@ class Item(Protocol):
     def size(self) -> float:
         """How much of the model's time it takes: tokens, pixels or seconds of sound.
 
-        In a batch every item costs as much as the largest, since the others are padded to it.
+        In one run of the model every item costs as much as the largest, to which others are padded.
         """
 
     @property
@@ -81,4 +81,4 @@ class Encoder(Protocol[I]):
         """
 
     def forward(self, items: Sequence[I]) -> npt.NDArray[np.float32]:
-        """Encode one batch: float32 of shape (len(items), dim), in the items' order."""
+        """Encode a batch, or a part of one: float32 of shape (len(items), dim), in their order."""

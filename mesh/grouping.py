@@ -60,7 +60,7 @@ def parts(sizes: Sequence[float], limits: BatchLimits) -> Iterator[list[int]]:
     """
     waiting = sorted(range(len(sizes)), key=lambda index: -sizes[index])
     while waiting:
-        count = -(-len(waiting) // limits.fit(sizes[waiting[0]]))
+        count = -(-len(waiting) // limits.fit(max(sizes[waiting[0]], limits.small)))
         items = -(-len(waiting) // count)
         yield waiting[:items]
         waiting = waiting[items:]

@@ -5,7 +5,7 @@ What a node's `__main__` names is only which folder and which class.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -92,8 +92,7 @@ def _chosen(
 
     known = known_choice(settings, artifact, load.__module__)
     choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
-    asked = _asked(settings)
-    if not all(asked.values()) and not asked.keys() <= choice.keys():
+    if _wants_costs(settings) and not choice.keys() >= set(_COSTS):
         raw = usual(golden_raws(encoders[0], artifact), encoders[0])
         # An encoder's own limit is what a CPU computes in bearable time.
         most = None if is_on_cpu(settings) else settings.max_batch
@@ -124,14 +123,29 @@ def _anew(settings: NodeSettings, load: Callable[[Kind], Encoders]) -> tuple[Cho
 
 
 def _settled(settings: NodeSettings, choice: Choice) -> NodeSettings:
-    """The settings with what was chosen in the place of "auto", and of a cost that nobody set."""
-    asked = {name: cost for name, cost in _asked(settings).items() if cost}
-    return settings.model_copy(update={**choice, **asked})
+    """The settings with what was chosen in the place of "auto", and of costs that nobody set.
+
+    Where one cost is set, the other gives way: a part is no larger than a batch. On a device of its
+    own a batch is one part unless somebody wants it otherwise.
+    """
+    asked = {name: cost for name in _COSTS if (cost := getattr(settings, name))}
+    found = {**choice, **asked}
+    if "max_batch_cost" not in asked and "micro_batch_cost" in asked:
+        found["max_batch_cost"] = max(found["max_batch_cost"], found["micro_batch_cost"])
+    if "micro_batch_cost" not in asked and not is_on_cpu(settings):
+        found["micro_batch_cost"] = found["max_batch_cost"]
+    return settings.model_copy(update=found)
 
 
-def _asked(settings: NodeSettings) -> dict[str, float]:
-    """The costs that are measured where they are 0."""
-    return {name: getattr(settings, name) for name in ("max_batch_cost", "micro_batch_cost")}
+# What is measured where it is not set.
+_COSTS: Final = ("max_batch_cost", "micro_batch_cost")
+
+
+def _wants_costs(settings: NodeSettings) -> bool:
+    """Whether one is not set; on a device of its own a batch's is enough."""
+    if is_on_cpu(settings):
+        return not all(getattr(settings, name) for name in _COSTS)
+    return not settings.max_batch_cost
 
 
 def _load_encoders(

@@ -163,7 +163,7 @@ class NodeMetrics:
         ProcessCollector(registry=registry)
         self._batch_items = Histogram(
             "mesh_batch_items",
-            "Items in one run of the model.",
+            "Items in a batch.",
             buckets=BATCH_BUCKETS,
             registry=registry,
         )
@@ -175,7 +175,7 @@ class NodeMetrics:
         )
         self._engine = Histogram(
             "mesh_engine_seconds",
-            "Time of one run of the model.",
+            "Time that a batch takes the model.",
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )

@@ -15,7 +15,7 @@ from mesh.settings import NodeSettings
 
 
 def warm_up(encoder: Encoder[Any], item: Item, settings: NodeSettings) -> None:
-    """Compute a full batch, for which memory is needed that is there from now on.
+    """Compute a full batch in its parts; the memory for one is there from now on.
 
     On a CPU further workers begin later, and prepare themselves.
     """

@@ -28,9 +28,12 @@ def run(bench: Bench) -> None:
     # A worker on each core: with larger batches one takes what all connections send.
     batch = min(best.batch, max(1, CONNECTIONS // (os.cpu_count() or 1)))
     bench.record.fact("tuned peers' batch", batch)
+    # A worker of theirs has one thread.
+    parts = bench.program("parts", best.engine, best.dtype, "1")
+    bench.record.fact("tuned peers' parts of it", parts)
     contenders = [
         the_mesh(bench.folder, lambda engines: bench.record.fact("engines", engines)),
-        *tuned(bench.folder, best.engine, best.dtype, batch),
+        *tuned(bench.folder, best.engine, best.dtype, batch, parts),
         *documented(bench.folder),
     ]
     expected: list[str] = []

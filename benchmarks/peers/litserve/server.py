@@ -1,10 +1,12 @@
 """A LitAPI, with a model: `python server.py PORT`.
 
 By its documentation alone, one worker that takes one request at a time. With BENCH_ENGINE and
-BENCH_DTYPE set it is tuned: that engine, a worker on each core, and dynamic batches.
+BENCH_DTYPE set it is tuned: that engine, a worker on each core, and dynamic batches, computed in
+parts of BENCH_PARTS.
 """
 
 import base64
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from benchmarks.model import Model
 from benchmarks.setup import Setup
 
 ENGINE = os.environ.get("BENCH_ENGINE")
+PARTS = json.loads(os.environ.get("BENCH_PARTS", "null"))
 
 
 class ClassifierAPI(ls.LitAPI):
@@ -44,9 +47,7 @@ class TunedClassifierAPI(ClassifierAPI):
 
     def setup(self, device: str) -> None:
         """Load the model on the engine that was named, for one core."""
-        self.model = Model.load(
-            Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1), tuned=True
-        )
+        self.model = Model.load(Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1), PARTS)
 
     def predict(self, x: Sequence[dict[str, Any]]) -> list[str]:
         """The classes of a batch."""

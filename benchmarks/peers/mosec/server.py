@@ -1,9 +1,11 @@
 """A Mosec server, with a model: `python server.py --port PORT`.
 
 By its documentation alone, one worker that takes one request at a time. With BENCH_ENGINE and
-BENCH_DTYPE set it is tuned: that engine, a worker on each core, and dynamic batches.
+BENCH_DTYPE set it is tuned: that engine, a worker on each core, and dynamic batches, computed in
+parts of BENCH_PARTS.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +17,7 @@ from benchmarks.model import Model
 from benchmarks.setup import Setup
 
 ENGINE = os.environ.get("BENCH_ENGINE")
+PARTS = json.loads(os.environ.get("BENCH_PARTS", "null"))
 
 
 class Classifier(MsgpackMixin, Worker):
@@ -34,9 +37,7 @@ class TunedClassifier(MsgpackMixin, Worker):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model.load(
-            Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1), tuned=True
-        )
+        self.model = Model.load(Setup(str(ENGINE), os.environ["BENCH_DTYPE"], threads=1), PARTS)
 
     def forward(self, data: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         """A batch of requests, as many answers."""

@@ -38,7 +38,9 @@ def test_one_class_may_differ_by_rounding_and_no_more() -> None:
 
 def test_every_peer_is_measured_under_a_name_of_its_own(tmp_path: Path) -> None:
     """Those that are tuned beside the same as documented."""
-    names = [peer.name for peer in (*documented(tmp_path), *tuned(tmp_path, "torch", "int8", 4))]
+    names = [
+        peer.name for peer in (*documented(tmp_path), *tuned(tmp_path, "torch", "int8", 4, {}))
+    ]
     assert len(set(names)) == len(names) == 7
 
 

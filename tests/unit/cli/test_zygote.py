@@ -1,5 +1,7 @@
 """Which commands the process manager runs in forks of itself."""
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,3 +55,26 @@ def test_what_can_not_be_loaded_is_left_to_the_program(
     assert f"{names[-1]}.__main__" not in sys.modules
     told = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in told] == [f"{name}.__main__" for name in names[:-1]]
+
+
+CHILD = """
+import os, signal
+from cli.zygote import Options
+signal.signal(signal.SIGTERM, lambda number, frame: None)
+options = Options()
+pid = options.fork()
+if pid == 0:
+    os.kill(os.getpid(), signal.SIGTERM)
+    options.execve("/bin/sleep", ["sleep", "9"], {})
+_, status = os.waitpid(pid, 0)
+print(os.WTERMSIG(status), *signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+def test_a_child_that_is_told_to_stop_as_soon_as_it_is_there_stops() -> None:
+    """Its parent's handlers, which it has at first, would swallow that; the parent goes on."""
+    said = subprocess.run(
+        [sys.executable, "-c", CHILD], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert said.stdout.split() == [str(signal.SIGTERM.value)]

@@ -9,12 +9,28 @@ import pytest
 NAME = "_RJEM_MALLOC_CONF"
 
 
-@pytest.mark.parametrize(("own", "told"), [({}, "narenas:1,"), ({NAME: "narenas:7"}, "narenas:7")])
-def test_granians_allocator_is_told_before_it_is_loaded(own: dict[str, str], told: str) -> None:
-    """What somebody set before stays."""
-    lines = f"import gateway.server, os; print(os.environ['{NAME}'])"
+def run(lines: str, **own: str) -> subprocess.CompletedProcess[str]:
+    """What a program says, without this process's own setting."""
     env = {name: value for name, value in os.environ.items() if name != NAME} | own
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", lines], capture_output=True, text=True, check=True, env=env
     )
-    assert done.stdout.startswith(told)
+
+
+def test_the_allocator_is_told_before_it_is_loaded() -> None:
+    """It reads it once, and then it is too late."""
+    said = run(f"import gateway, os, sys; print(os.environ['{NAME}'], 'granian' in sys.modules)")
+    assert said.stdout.split() == ["narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0", "False"]
+
+
+def test_what_somebody_set_before_stays() -> None:
+    """The user knows better."""
+    said = run(f"import gateway, os; print(os.environ['{NAME}'])", **{NAME: "narenas:7"})
+    assert said.stdout.split() == ["narenas:7"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Granian has another allocator")
+def test_the_allocator_reads_it() -> None:
+    """It says so where it is asked to."""
+    said = run("import gateway.server", **{NAME: "confirm_conf:true,narenas:1"})
+    assert "narenas:1" in said.stderr

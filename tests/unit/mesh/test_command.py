@@ -1,6 +1,8 @@
 """What becomes of a node whose measuring process goes wrong."""
 
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,15 @@ def test_a_process_that_fails_is_only_logged(python: Path, does: str, reason: st
     assert [line["reason"] for line in lines] == [reason]
 
 
+@pytest.fixture
+def _heeded() -> Iterator[None]:
+    """A shell that runs the tests in the background has Ctrl-C ignored, by what they start too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeded")
 @pytest.mark.parametrize("sent", ["INT", "TERM"])
 def test_a_process_that_is_told_to_stop_stops_the_node_too(python: Path, sent: str) -> None:
     """Whoever tells it tells the node as well."""
