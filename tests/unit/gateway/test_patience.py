@@ -10,7 +10,7 @@ from gateway.patience import LAST, MARGIN, MOST, SHARE, SHARE_OF_DEADLINE, Patie
 from mesh.embedding import Modality
 from mesh.errors import InvalidInput, MeshError, Unavailable
 from tests.unit.gateway.fakes import FakeEncoder, FakeMesh
-from tests.unit.gateway.test_coalescing import Sender, settle
+from tests.unit.gateway.sender import Sender, settle
 
 TEXT, IMAGE, AUDIO = Modality
 ALL = set(Modality)
