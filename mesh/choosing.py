@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from mesh.artifact import Artifact
-from mesh.calibration import GAIN, PER_BATCH, TURNS
+from mesh.calibration import BUDGET, GAIN, PER_BATCH, TURNS
 from mesh.engine import EngineUnsuitable, Kind, devices, is_on_cpu, kinds
 from mesh.engine_cache import EngineCache, sources_hash
 from mesh.golden import GoldenMismatch
@@ -140,7 +140,7 @@ def _key(settings: NodeSettings, artifact: Artifact, module: str) -> dict[str, A
         "processor": processor(),
         "devices": _device_names(settings),
         "rounding": {"rule": RULE, "group": GROUP},
-        "rule": {"worthwhile": WORTHWHILE, "gain": GAIN, "per_batch": PER_BATCH, "turns": TURNS},
+        "rule": [WORTHWHILE, BUDGET, GAIN, PER_BATCH, TURNS],
     }
 
 
