@@ -14,6 +14,7 @@ from typing import Final
 import psutil
 
 from benchmarks.inputs import ROOT
+from cli import homes
 
 # Seconds.
 POLL: Final = 0.02
@@ -112,12 +113,7 @@ def last_words(log: Path) -> str:
 
 def family(pids: Iterable[int]) -> list[int]:
     """These processes and all that stand below them."""
-    found = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            found += [pid, *(child.pid for child in process.children(recursive=True))]
-    return found
+    return [one for pid in pids for one in homes.family(pid)]
 
 
 def memory(pids: Iterable[int]) -> float:

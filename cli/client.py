@@ -36,7 +36,7 @@ async def predict(
         target = httpx.URL(f"{url.rstrip('/')}/predict{query}")
         # A proxy of the environment is for other machines.
         proxied = target.host not in LOCAL
-        # Without TLS there is nothing to verify; the certificates take 20 ms and 10 MiB to load.
+        # Without TLS there is nothing to verify; the authorities' certificates take 20 ms to load.
         verified = proxied or target.scheme == "https"
         async with httpx.AsyncClient(
             timeout=limit, headers=headers, trust_env=proxied, verify=verified

@@ -39,6 +39,9 @@ from mesh.warming import warm_up, warm_up_head
 
 log = structlog.stdlib.get_logger(__name__)
 
+# The settings that are measured where they are not set.
+_COSTS: Final = ("max_batch_cost", "micro_batch_cost")
+
 LoadEncoder = Callable[[Artifact, EngineBuilder, InputLimits], Encoder[Any]]
 LoadClassifier = Callable[[Artifact, EngineBuilder], Classifier]
 Encoders = Sequence[Encoder[Any]]
@@ -94,7 +97,7 @@ def _chosen(
     choice, encoders = _as_before(known, encoders_of) or _anew(settings, encoders_of)
     if _wants_costs(settings) and not choice.keys() >= set(_COSTS):
         raw = usual(golden_raws(encoders[0], artifact), encoders[0])
-        # An encoder's own limit is what a CPU computes in bearable time.
+        # An encoder's own limit is for CPUs.
         most = None if is_on_cpu(settings) else settings.max_batch
         costs = best_costs(raw, encoders[0], clock_of(settings), most)
         choice = {**choice, "max_batch_cost": costs.batch, "micro_batch_cost": costs.micro_batch}
@@ -135,10 +138,6 @@ def _settled(settings: NodeSettings, choice: Choice) -> NodeSettings:
     if "micro_batch_cost" not in asked and not is_on_cpu(settings):
         found["micro_batch_cost"] = found["max_batch_cost"]
     return settings.model_copy(update=found)
-
-
-# What is measured where it is not set.
-_COSTS: Final = ("max_batch_cost", "micro_batch_cost")
 
 
 def _wants_costs(settings: NodeSettings) -> bool:
