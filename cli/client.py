@@ -1,21 +1,18 @@
-"""One call of a gateway's POST /predict, as `sensemesh predict` and `sensemesh up` make it."""
+"""One call of a gateway's POST /predict, wherever it is, as `sensemesh predict` makes it."""
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
 import httpx
 
+from cli.reply import PredictFailed, understood
+
 # The server answers by its deadline; this much later, in seconds, it is taken to be gone.
 GRACE: Final = 5.0
 # The gateway's own default deadline may be raised to this by its settings.
 LONGEST: Final = 60.0
 LOCAL: Final = ("127.0.0.1", "localhost", "::1")
-
-
-class PredictFailed(Exception):
-    """No answer from the gateway, or one that refuses. The message is for people."""
 
 
 async def predict(
@@ -44,7 +41,7 @@ async def predict(
             response = await client.post(target, files=parts)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise PredictFailed(_unreachable(url, error)) from error
-    return _answer(response)
+    return understood(str(response.url), response.status_code, response.content)
 
 
 def _part(value: str | tuple[str, bytes]) -> tuple[str | None, str | bytes]:
@@ -57,23 +54,3 @@ def _unreachable(url: str, error: Exception) -> str:
         return f"The gateway at {url} did not answer in time."
     reason = str(error) or type(error).__name__
     return f"No gateway answers at {url} ({reason}). Is `sensemesh up` running?"
-
-
-def _answer(response: httpx.Response) -> dict[str, Any]:
-    body: Any = None
-    with contextlib.suppress(ValueError):
-        body = response.json()
-    expected = "prediction" if response.is_success else "title"
-    if not isinstance(body, dict) or expected not in body:
-        raise PredictFailed(f"{response.url} is no gateway: it answers {response.status_code}.")
-    if not response.is_success:
-        raise PredictFailed(_refusal(response.status_code, body))
-    return body
-
-
-def _refusal(status: int, problem: Mapping[str, Any]) -> str:
-    """RFC 9457's problem, with the field that is to blame where the server names one."""
-    lines = [f"{problem['title']} ({status})", str(problem.get("detail", ""))]
-    if "field" in problem:
-        lines.append(f"field: {problem['field']}")
-    return "\n".join(filter(None, lines))

@@ -13,14 +13,14 @@ only texts come, it is not the core of the text encoder.
 """
 
 import asyncio
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import httpx
-
+from cli.local_http import get
 from cli.readiness import PATIENCE
 from cli.topology import ENCODERS
 from cli.watch import Watched
@@ -65,9 +65,7 @@ class Homes:
             for watched in there
             if watched.process.name in ENCODERS and watched.process.env["MESH_THREADS"] == "1"
         }
-        # Not through a proxy; and what TLS needs takes longer to read than all the rest.
-        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as client:
-            costs = await asyncio.gather(*(_cost(client, url) for url in pids))
+        costs = await asyncio.gather(*map(_cost, pids))
         known = {url: cost for url, cost in zip(pids, costs, strict=True) if cost}
         homes = shared_out({**known, "front": FRONT_COST} if known else {}, self._cores)
         self._front = _front(there) if known else []
@@ -145,9 +143,9 @@ def move(pid: int, core: Core) -> None:
             moved |= threads
 
 
-async def _cost(client: httpx.AsyncClient, url: str) -> float | None:
+async def _cost(url: str) -> float | None:
     """What the node behind an ops port says; None where it says nothing of use."""
     try:
-        return float((await client.get(f"{url}info")).json()[COST])
-    except (httpx.HTTPError, ValueError, TypeError, LookupError):
+        return float(json.loads((await get(f"{url}info", PATIENCE)).body)[COST])
+    except (OSError, ValueError, TypeError, LookupError):
         return None

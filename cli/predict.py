@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 import click
 
-from cli.client import PredictFailed
 from cli.client import predict as ask
+from cli.reply import PredictFailed
 
 
 @click.command()

@@ -7,7 +7,6 @@ young), and stops all in order, each group only after those that stand on it.
 import asyncio
 import contextlib
 import ctypes
-import math
 import os
 import re
 import signal
@@ -23,13 +22,9 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from cli.topology import Process
 from cli.watch import Sighting
-from mesh.settings import NodeSettings, load
 
 # A process that ends sooner after its start than this many seconds died young.
 YOUNG: Final = 10
-# Seconds to end in, beyond what the settings grant, before a process is killed. The gateway takes
-# ten itself before it kills its worker, and a node two for its probes.
-STOP_GRACE: Final = 15
 # Paths of Unix sockets are limited to 108 bytes, and supervisor appends to ours while it starts.
 SOCKET_PATH_MAX: Final = 90
 SOCKET: Final = "supervisor.sock"
@@ -81,27 +76,11 @@ command = {command}
 autorestart = {str(not process.essential).lower()}
 startretries = {0 if process.essential else 1_000_000}
 startsecs = {YOUNG}
-stopwaitsecs = {stop_seconds()}
 killasgroup = true
 redirect_stderr = true
 stdout_logfile = %(here)s/logs/{process.name}.log
 stdout_logfile_backups = 1
 """
-
-
-class _Settings(NodeSettings, env_ignore_empty=True):
-    """The processes' own, except that `sensemesh up` takes an empty variable for none."""
-
-
-def stop_seconds() -> int:
-    """How long any process may take to stop, by the settings of the environment.
-
-    A node drains for MESH_DRAIN, and the gateway until its longest request is answered. Killed
-    before that, a process would drop what it took in. SystemExit where a setting can't be used.
-    """
-    settings = load(_Settings)
-    longest = settings.drain_delay + max(settings.drain, settings.timeout_max)
-    return math.ceil(longest) + STOP_GRACE
 
 
 def _quoted(word: str) -> str:

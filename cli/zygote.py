@@ -29,6 +29,9 @@ from setproctitle import setproctitle, setthreadtitle
 from supervisor import supervisord
 from supervisor.options import ServerOptions
 
+from cli.stop_time import stop_seconds
+from mesh.mapped import unload_files
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -158,14 +161,27 @@ def main() -> None:
     options: Any = Options()
     options.realize(doc=supervisord.__doc__)
     options.first, options.test = True, False
+    give_time_to_stop(options)
     if sys.platform == "linux":
         options.loaded = load(_programs(options))
         # A collector would write to every object, and so to every page that is shared.
         gc.collect()
         gc.freeze()
+        unload_files()
     supervisord.go(options)
     options.close_httpservers()
     options.close_logger()
+
+
+def give_time_to_stop(options: Any) -> None:
+    """Let no process be killed before its settings let it end. SystemExit where they are wrong.
+
+    Here, since the command would have to import for it what this process imports anyway.
+    """
+    seconds = stop_seconds()
+    for group in options.process_group_configs:
+        for process in group.process_configs:
+            process.stopwaitsecs = seconds
 
 
 def _programs(options: Any) -> list[Program]:

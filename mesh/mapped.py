@@ -1,4 +1,4 @@
-"""Files that are mapped into this process's memory to be read, such as an engine's weights."""
+"""Files that are mapped into this process's memory: libraries, an engine's weights."""
 
 import ctypes
 import mmap
@@ -8,16 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# How /proc/self/maps shows them; libraries are private ("r--p").
-READ_AND_SHARED: Final = b"r--s"
+ANONYMOUS: Final = b"Anonymous:"
 
 
 def unload_files() -> None:
-    """Give back the memory of all such files; what is used of them again is read again.
+    """Give back the memory of all that only reads a file; what is used of it again is read again.
 
-    Of weights an engine makes a form of its own, and needs little of the file thereafter. The
-    system may still hold the file, and drops it when memory is short. Linux alone tells what is
-    mapped; elsewhere nothing happens.
+    Most of a library's code is used once, to load or to compile a model, and of weights an engine
+    makes a form of its own. The system may still hold the file, and drops it when memory is short.
+    Linux alone tells what is mapped; elsewhere nothing happens.
     """
     if sys.platform != "linux":
         return
@@ -27,10 +26,18 @@ def unload_files() -> None:
 
 
 def _mapped() -> Iterator[tuple[int, int]]:
-    """The addresses: of lines like "7f24c0000000-7f24c5000000 r--s 00000000 08:01 42 /a/file"."""
+    """The addresses of mappings that are as their files are, by proc_pid_smaps(5).
+
+    A line like "7f24c0000000-7f24c5000000 r-xp 00000000 08:01 42 /a/file" begins each, and pages
+    that differ from the file, such as addresses that the loader put in, count as anonymous.
+    """
+    reads, addresses = False, b""
     with suppress(OSError):  # A sandbox may have no such file.
-        for line in Path("/proc/self/maps").read_bytes().splitlines():
-            addresses, permissions, *_ = line.split(maxsplit=2)
-            if permissions == READ_AND_SHARED:
+        for line in Path("/proc/self/smaps").read_bytes().splitlines():
+            words = line.split(maxsplit=5)
+            if not words[0].endswith(b":"):
+                addresses, permissions = words[:2]
+                reads = b"w" not in permissions and words[-1].startswith(b"/")
+            elif reads and words[:2] == [ANONYMOUS, b"0"]:
                 start, end = addresses.split(b"-")
                 yield int(start, 16), int(end, 16)

@@ -13,9 +13,10 @@ from tests.integration.fake_mesh import WORD
 from tests.running_mesh import RunningMesh
 
 
-def run(logs: Path, how: str = "serve") -> RunningMesh:
+def run(logs: Path, how: str = "serve", **settings: str) -> RunningMesh:
     """fake_mesh.py, with a node that does as told."""
-    return RunningMesh([sys.executable, "-m", "tests.integration.fake_mesh", str(logs), how], logs)
+    argv = [sys.executable, "-m", "tests.integration.fake_mesh", str(logs), how]
+    return RunningMesh(argv, logs, **settings)
 
 
 @pytest.fixture
@@ -67,6 +68,14 @@ def test_a_node_that_never_gets_ready_ends_the_mesh(tmp_path: Path) -> None:
         assert "the model is broken" in said
         assert "node died 3 times before it was ever ready." in said
         assert mesh.left_behind() == []
+
+
+def test_a_setting_that_can_not_be_used_is_named_before_anything_starts(tmp_path: Path) -> None:
+    """Rather than in the log of a process that never comes up."""
+    with run(tmp_path, MESH_DRAIN="soon") as mesh:
+        status, said = mesh.finish()
+        assert (status, "MESH_DRAIN: " in said, "(got 'soon')" in said) == (1, True, True)
+        assert "spawned" not in (tmp_path / "supervisor.log").read_text()
 
 
 def test_the_end_of_the_front_ends_the_mesh(mesh: RunningMesh) -> None:

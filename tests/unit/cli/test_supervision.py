@@ -47,33 +47,6 @@ def test_settings_stand_before_the_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "least"),
-    [
-        ({}, 1 + 60),
-        ({"MESH_DRAIN": "100", "MESH_DRAIN_DELAY": "7.5"}, 107.5),
-        ({"MESH_TIMEOUT_MAX": "600", "MESH_DRAIN": ""}, 601),
-    ],
-)
-def test_no_process_is_killed_before_its_own_settings_let_it_end(
-    settings: dict[str, str], least: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And ten seconds later, which the gateway takes before it gives up its worker."""
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    config = parsed(PROCESSES)
-    assert all(int(config[f"program:{p.name}"]["stopwaitsecs"]) > least + 10 for p in PROCESSES)
-
-
-def test_a_setting_that_can_not_be_used_is_named_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Rather than in the log of a process that never comes up."""
-    monkeypatch.setenv("MESH_DRAIN", "soon")
-    with pytest.raises(SystemExit, match=r"MESH_DRAIN: .*soon"):
-        configuration(PROCESSES)
-
-
-@pytest.mark.parametrize(
     "word",
     [
         "",

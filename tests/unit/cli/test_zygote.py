@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.zygote import Program, load
+from cli.stop_time import stop_seconds
+from cli.supervision import configuration
+from cli.topology import Process
+from cli.zygote import Options, Program, give_time_to_stop, load
 
 
 def test_a_package_of_python_is_a_program() -> None:
@@ -55,6 +58,25 @@ def test_what_can_not_be_loaded_is_left_to_the_program(
     assert f"{names[-1]}.__main__" not in sys.modules
     told = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in told] == [f"{name}.__main__" for name in names[:-1]]
+
+
+def test_every_process_gets_the_time_to_stop_that_settings_grant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ranks there are; supervisor's own ten seconds would drop what was taken in."""
+    monkeypatch.setenv("MESH_DRAIN", "321")
+    (tmp_path / "logs").mkdir()
+    file = tmp_path / "supervisord.conf"
+    ranks = range(3)
+    file.write_text(configuration([Process(f"p{n}", ("true",), {}, "", n) for n in ranks]))
+    options = Options()
+    options.realize(["-n", "-c", str(file)])
+
+    give_time_to_stop(options)
+
+    given = [p.stopwaitsecs for g in options.process_group_configs for p in g.process_configs]
+    assert given == [stop_seconds() for _ in ranks]
+    assert given[0] > 321
 
 
 CHILD = """
