@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import structlog
 from flask import Flask
 
+from gateway.accounts import Accounts
 from gateway.app import Classifier, Parts, create_app
 from gateway.body import Bodies
 from gateway.listener import listen
@@ -48,9 +49,11 @@ def wired(opener: Opener, settings: GatewaySettings, share: Share) -> Iterator[F
     with BackgroundLoop() as loop, Readers() as readers:
         mesh = loop.run(opener(settings, metrics), OPEN_TIMEOUT)
         bodies = Bodies(readers, settings.max_body)
+        accounts = Accounts(metrics, LOG_PAUSE)
         try:
-            yield create_app(Parts(settings, mesh, loop, bodies, metrics, share))
+            yield create_app(Parts(settings, mesh, loop, bodies, metrics, accounts, share))
         finally:
+            accounts.settle()
             loop.run(mesh.close(), OPEN_TIMEOUT)
 
 

@@ -1,8 +1,8 @@
 """How many requests are taken at once, and how many bytes of their bodies. The rest is 429."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Lock
+from types import TracebackType
+from typing import Self
 
 from gateway.sharing import Tally
 from mesh.errors import Overloaded
@@ -26,26 +26,25 @@ class Admission:
         if self._tally.requests >= self._max_requests:
             raise Overloaded("too many requests are being answered; try again")
 
-    @contextmanager
-    def admit(self, size: int) -> Iterator["Reservation"]:
-        """Hold a place for one request and `size` bytes while the block runs.
+    def admit(self, size: int) -> "Reservation":
+        """A place for one request and `size` bytes, held until the reservation is left.
 
         Raises Overloaded where there is no room for both.
         """
         with self._lock:
             self.require_place()
             self._take(1, size)
-        reservation = Reservation(self, size)
-        try:
-            yield reservation
-        finally:
-            with self._lock:
-                self._tally.add(-1, -reservation.close())
+        return Reservation(self, size)
 
     def _take(self, requests: int, size: int) -> None:
         if self._tally.bytes + size > self._max_bytes:
             raise Overloaded("too many bytes of requests are being answered; try again")
         self._tally.add(requests, size)
+
+    def _give_back(self, reservation: "Reservation") -> None:
+        with self._lock:
+            reservation.closed = True  # There is no growing any more.
+            self._tally.add(-1, -reservation.size)
 
     def _grow(self, reservation: "Reservation", size: int) -> None:
         with self._lock:
@@ -56,7 +55,10 @@ class Admission:
 
 
 class Reservation:
-    """The bytes that one request holds. One whose body's size is unknown grows as it is read."""
+    """One request's place, and the bytes that it holds, until its `with` block is left.
+
+    One whose body's size is unknown grows as that is read.
+    """
 
     def __init__(self, admission: Admission, size: int) -> None:
         self._admission = admission
@@ -67,7 +69,13 @@ class Reservation:
         """Hold `size` more bytes, or raise Overloaded."""
         self._admission._grow(self, size)
 
-    def close(self) -> int:
-        """The bytes to give back; there is no growing any more."""
-        self.closed = True
-        return self.size
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._admission._give_back(self)

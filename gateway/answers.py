@@ -1,12 +1,13 @@
 """From branches and scores to the answer: pure functions, one a step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
-from gateway.cache import Result
-from gateway.clients import Scores
-from gateway.contract import Failure, ModalityReport, Prediction
+from gateway.cache import Result, unpack_result
+from gateway.clients import Head, Scores
+from gateway.contract import Failure, Known, ModalityReport, Prediction
 from mesh.embedding import Embedding, Modality
 from mesh.errors import DeadlineExpired, Unavailable
 
@@ -15,6 +16,9 @@ Embeddings = Mapping[Modality, Embedding]
 Branches = Mapping[Modality, Embedding | Failure]
 Reports = Mapping[Modality, ModalityReport]
 TimingMs = Mapping[str, float]
+
+# Recalled answers that need not be made again, some two kilobytes each.
+MOST_KNOWN: Final = 2048
 
 # Made once: a cached answer has little else to do.
 _ABSENT: Final = ModalityReport("absent")
@@ -47,11 +51,27 @@ def truncated_in(embeddings: Embeddings) -> frozenset[Modality]:
 
 
 def cached_prediction(
-    result: Result, digests: Mapping[Modality, str], timing_ms: TimingMs
+    result: Result, modalities: Collection[Modality], timing_ms: TimingMs
 ) -> Prediction:
-    """The answer to a request whose result was known."""
-    reports = {m: _CACHED[m in result.truncated] for m in digests}
+    """The answer to a request of these modalities whose result was known."""
+    reports = {m: _CACHED[m in result.truncated] for m in modalities}
     return prediction(result.scores, reports, timing_ms)
+
+
+def known(packed: bytes, head: Head, modalities: Collection[Modality]) -> Known | None:
+    """The answer that such a result is to a request of these modalities; None where it is none.
+
+    The same one each time, so that it is made, and written, once.
+    """
+    return _known(packed, head.name, head.version, head.labels, tuple(modalities))
+
+
+@lru_cache(MOST_KNOWN)
+def _known(
+    packed: bytes, name: str, version: str, labels: tuple[str, ...], modalities: Sequence[Modality]
+) -> Known | None:
+    result = unpack_result(packed, Head(name, version, labels, {}))
+    return Known(cached_prediction(result, modalities, {})) if result else None
 
 
 def reports_of(branches: Branches, cached: Embeddings) -> dict[Modality, ModalityReport]:

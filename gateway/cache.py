@@ -65,17 +65,10 @@ class Cache:
     def __init__(self, store: KeepsBytes, metrics: GatewayMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._recalled = metrics.cache.labels("result", "hit")
 
-    def recall(self, heads: Sequence[Head], digests: Digests) -> Result | None:
-        """The preferred head's result, where this process has it. Callable from any thread."""
-        if not heads:
-            return None
-        key = result_key(heads[0].version, digests)
-        result = unpack_result(self._store.at_hand(key), heads[0])
-        if result:
-            self._recalled.inc()
-        return result
+    def recall(self, head: Head, digests: Digests) -> bytes | None:
+        """That head's result, packed, where this process has it. Callable from any thread."""
+        return self._store.at_hand(result_key(head.version, digests))
 
     async def look_up(
         self, heads: Sequence[Head], digests: Digests, *, with_result: bool = True

@@ -61,3 +61,11 @@ class Prediction:
     def degraded(self) -> bool:
         """Whether a modality that was sent is missing from the answer by our fault."""
         return any(report.status == "failed" for report in self.modalities.values())
+
+
+@dataclass(slots=True)
+class Known:
+    """A prediction that is recalled, without times. `written` is how it looks once it was told."""
+
+    prediction: Prediction
+    written: bytes | None = None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from flask import request
 
+from gateway.accounts import Accounts
 from gateway.body import Bodies, Body
-from gateway.metrics import GatewayMetrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -28,18 +28,20 @@ VISIBLE: Final = re.compile(r"[!-~]{1,128}")
 # Where a request's environment has its exchange.
 _EXCHANGE: Final = "mesh.exchange"
 
-log = structlog.stdlib.get_logger("gateway")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
-    """One request on its way to its answer; `arrived` is on the clock of time.monotonic()."""
+    """One request on its way to its answer; `arrived` is on the clock of time.monotonic().
+
+    `recalled` is how many seconds it took to recall the answer, where that was possible.
+    """
 
     method: str
     path: str
     request_id: str
     arrived: float
     body: Body
+    recalled: float | None = None
 
     @property
     def is_question(self) -> bool:
@@ -62,16 +64,13 @@ class Exchanges:
     """A WSGI application round another one, each of whose answers becomes an exchange's."""
 
     def __init__(
-        self, answer: Wsgi, bodies: Bodies, metrics: GatewayMetrics, draining: Callable[[], bool]
+        self, answer: Wsgi, bodies: Bodies, accounts: Accounts, draining: Callable[[], bool]
     ) -> None:
         """`draining` says that the process will end."""
         self._answer = answer
         self._bodies = bodies
-        self._metrics = metrics
+        self._accounts = accounts
         self._draining = draining
-        # Looked up once: each costs a few microseconds, which a cached answer would feel.
-        self._access = log.bind()
-        self._total = metrics.stages["total"]
 
     def __call__(self, environ: Environ, start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
@@ -95,22 +94,9 @@ class Exchanges:
             whole = b"".join(pieces)
             head.set_length(len(whole) + 1)
             pieces = exchange.body.end_by(whole)
-        self._tell(exchange, int(head.status[:3]))
+        self._accounts.take(exchange, int(head.status[:3]))
         start_response(head.status, head.headers)
         return pieces
-
-    def _tell(self, exchange: Exchange, status: int) -> None:
-        seconds = time.monotonic() - exchange.arrived
-        if exchange.is_question:
-            self._metrics.answered(status)
-            self._total.observe(seconds)
-        self._access.info(
-            "request",
-            method=exchange.method,
-            path=exchange.path[:200],
-            status=status,
-            seconds=round(seconds, 6),
-        )
 
 
 class _Head:
@@ -139,4 +125,5 @@ def _request_id(proposed: str) -> str:
 
     That is no secret: unlike `secrets`, this asks no system, and lets no other thread in between.
     """
-    return proposed if VISIBLE.fullmatch(proposed) else f"{getrandbits(128):032x}"
+    kept = proposed and VISIBLE.fullmatch(proposed)
+    return proposed if kept else f"{getrandbits(128):032x}"

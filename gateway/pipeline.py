@@ -14,6 +14,7 @@ from gateway.answers import (
     Embeddings,
     cached_prediction,
     explained,
+    known,
     only_embeddings,
     prediction,
     reports_of,
@@ -23,7 +24,7 @@ from gateway.answers import (
 from gateway.cache import Cache, Result
 from gateway.catalog import Catalog, best_head
 from gateway.clients import Head, Scores
-from gateway.contract import Failure, Prediction, PredictRequest
+from gateway.contract import Failure, Known, Prediction, PredictRequest
 from gateway.embedder import Asked, Embedder, left_open
 from gateway.metrics import GatewayMetrics
 from gateway.timing import StageTimer
@@ -68,17 +69,13 @@ class Pipeline:
         self._metrics = metrics
         self._reserve = fusion_reserve
 
-    def recall(self, request: PredictRequest) -> Prediction | None:
+    def recall(self, request: PredictRequest) -> Known | None:
         """The answer that this process knows already. Callable from any thread."""
-        if request.explain:
+        heads = self._catalog.heads
+        if request.explain or not heads:
             return None
-        started = time.perf_counter()
-        result = self._cache.recall(self._catalog.heads, request.digests)
-        if result is None:
-            return None
-        timer = StageTimer(self._metrics)
-        timer.add("cache", time.perf_counter() - started)
-        return cached_prediction(result, request.digests, timer.finish())
+        packed = self._cache.recall(heads[0], request.digests)
+        return known(packed, heads[0], request.digests) if packed else None
 
     async def classify(self, request: PredictRequest) -> Prediction:
         """The class of one request.

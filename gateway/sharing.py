@@ -17,16 +17,17 @@ class Tally:
         """`counts` holds requests and bytes of each process in turn; by default of one alone."""
         self._counts = [0, 0] if counts is None else counts
         self._own = 2 * index
+        self._is_alone = len(self._counts) == 2
 
     @property
     def requests(self) -> int:
         """How many are admitted now."""
-        return sum(self._counts[::2])
+        return self._counts[0] if self._is_alone else sum(self._counts[::2])
 
     @property
     def bytes(self) -> int:
         """How many bytes of their bodies are reserved now."""
-        return sum(self._counts[1::2])
+        return self._counts[1] if self._is_alone else sum(self._counts[1::2])
 
     def add(self, requests: int, size: int) -> None:
         """Count what this process admits, or with negative numbers what it is done with."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.cache import Cache
 from gateway.catalog import Catalog
 from gateway.clients import EncoderClient, FusionClient
-from gateway.contract import Prediction, PredictRequest
+from gateway.contract import Known, Prediction, PredictRequest
 from gateway.embedder import Embedder
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
@@ -29,7 +29,7 @@ class Mesh:
     fusion: FusionClient
     watching: asyncio.Task[None]
 
-    def recall(self, request: PredictRequest) -> Prediction | None:
+    def recall(self, request: PredictRequest) -> Known | None:
         """The answer that this process knows already. Callable from any thread."""
         return self.pipeline.recall(request)
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -129,9 +130,15 @@ class _Stamp:
         record = event.get("_record")  # Where the line is of the standard library's logging.
         event["level"] = _LEVELS.get(method, method)
         event["logger"] = record.name if record else logger.name
-        event["timestamp"] = f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+        if "timestamp" not in event:  # Else it is of before: that line was not written at once.
+            event["timestamp"] = timestamp(time.time())
         event["service"] = self.service
         return event
+
+
+def timestamp(moment: float) -> str:
+    """A moment on the clock of time.time(), as lines have it."""
+    return f"{datetime.fromtimestamp(moment, UTC).isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def _log_uncaught(

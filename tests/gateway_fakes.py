@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 
-from gateway.contract import ModalityReport, Prediction, PredictRequest
+from gateway.contract import Known, ModalityReport, Prediction, PredictRequest
 from gateway.metrics import GatewayMetrics
 from mesh.embedding import Modality
 from mesh.settings import GatewaySettings
@@ -29,8 +29,8 @@ class FakeClassifier:
         self.is_ready = True
         self.closed = False
 
-    def recall(self, request: PredictRequest) -> Prediction | None:
-        return self.prediction(request) if request.inputs == self.known else None
+    def recall(self, request: PredictRequest) -> Known | None:
+        return Known(self.prediction(request)) if request.inputs == self.known else None
 
     async def classify(self, request: PredictRequest) -> Prediction:
         self.requests.append(request)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.contract import Prediction, PredictRequest
+from gateway.contract import Known, Prediction, PredictRequest
 from gateway.loop import BackgroundLoop
 from gateway.readers import Readers
 from mesh.errors import Unavailable
@@ -31,7 +31,7 @@ class TwoModalities:
         web = Web(loop, readers, classifier=self)
         self.predict, self.get = web.predict, web.get
 
-    def recall(self, request: PredictRequest) -> Prediction | None:
+    def recall(self, request: PredictRequest) -> Known | None:
         return self.mesh.pipeline.recall(request)
 
     async def classify(self, request: PredictRequest) -> Prediction:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from gateway.accounts import Accounts
 from gateway.app import Parts, create_app
 from gateway.body import Bodies
 from gateway.loop import BackgroundLoop
@@ -37,7 +38,9 @@ class Web:
         share = self.shared.share(0)
         self.metrics = GatewayMetrics.of(share)
         self.bodies = Bodies(readers, SETTINGS.max_body)
-        app = create_app(Parts(SETTINGS, self.classifier, loop, self.bodies, self.metrics, share))
+        accounts = Accounts(self.metrics, pause=0.0)
+        parts = Parts(SETTINGS, self.classifier, loop, self.bodies, self.metrics, accounts, share)
+        app = create_app(parts)
         self._app = app
         self._client = app.test_client()
 

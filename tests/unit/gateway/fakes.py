@@ -1,6 +1,7 @@
 """Small correct stand-ins for what the gateway stands on: encoders, fusion and a store of bytes."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 from gateway.cache import Cache
@@ -170,7 +171,15 @@ class FakeMesh:
         """Classify inputs given by the names of their modalities."""
         if not self.catalog.heads:
             await self.catalog.refresh()
-        deadline = asyncio.get_running_loop().time() + seconds
-        named = {Modality(name): payload for name, payload in inputs.items()}
-        request = PredictRequest(named, digests_of(named), deadline, "test", explain)
+        request = self.request(explain, seconds, **inputs)
         return await self.pipeline.classify(request)
+
+    def recall(self, explain: bool = False, **inputs: str | bytes):
+        """What is known of such inputs already."""
+        return self.pipeline.recall(self.request(explain, **inputs))
+
+    def request(self, explain: bool = False, seconds: float = 5.0, **inputs: str | bytes):
+        """The request of such inputs, to be answered in so many seconds."""
+        named = {Modality(name): payload for name, payload in inputs.items()}
+        deadline = time.monotonic() + seconds
+        return PredictRequest(named, digests_of(named), deadline, "test", explain)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway import cache as caching
-from gateway.cache import Cache, Result, embedding_key, result_key
+from gateway.cache import Cache, Result, embedding_key, result_key, unpack_result
 from gateway.clients import Scores
 from gateway.metrics import GatewayMetrics
 from tests.unit.gateway.fakes import AUDIO, IMAGE, TEXT, FakeStore, embedding, head
@@ -72,16 +72,16 @@ def test_a_result_is_kept_by_its_labels_whatever_their_order(cache: Cache) -> No
     """Fusion's answer may have another one than its description."""
     backwards = replace(SCORES, probabilities=dict(reversed(SCORES.probabilities.items())))
     cache.keep_result(head("f1"), DIGESTS, Result(backwards, frozenset()))
-    assert cache.recall([head("f1")], DIGESTS) == Result(SCORES, frozenset())
+    packed = cache.recall(head("f1"), DIGESTS)
+    assert unpack_result(packed, head("f1")) == Result(SCORES, frozenset())
 
 
-def test_the_preferred_heads_result_is_recalled(cache: Cache, store: FakeStore) -> None:
-    """Without a look-up; another head's, or none at all, is left to the look-up."""
-    result = Result(SCORES, frozenset())
-    assert cache.recall([], DIGESTS) is cache.recall([head("f1")], DIGESTS) is None
-    cache.keep_result(head("f1"), DIGESTS, result)
-    assert cache.recall([head("f1")], DIGESTS) == result
-    assert cache.recall([head("f2"), head("f1")], DIGESTS) is None
+def test_a_heads_result_is_recalled(cache: Cache, store: FakeStore) -> None:
+    """Without a look-up; another head's is left to that."""
+    assert cache.recall(head("f1"), DIGESTS) is None
+    cache.keep_result(head("f1"), DIGESTS, Result(SCORES, frozenset()))
+    assert cache.recall(head("f1"), DIGESTS)
+    assert cache.recall(head("f2"), DIGESTS) is None
     assert not store.looked_up
 
 

@@ -1,9 +1,13 @@
 """What every exchange has: an id, a line in the log, and a client that sees its answer."""
 
+import time
+from datetime import datetime
+
 import pytest
 import structlog
 
 from gateway.exchanges import REQUEST_ID
+from tests.fake_models import PATIENCE
 from tests.gateway_fakes import Stalled
 from tests.unit.gateway.conftest import Web
 
@@ -34,6 +38,7 @@ def test_each_answer_has_its_id_and_one_line(web: Web, path: str) -> None:
     assert response.headers[REQUEST_ID] == "mine"
     [line] = logs
     assert line.pop("seconds") >= 0
+    assert abs(datetime.fromisoformat(line.pop("timestamp")).timestamp() - time.time()) < PATIENCE
     assert line == {
         "event": "request",
         "log_level": "info",

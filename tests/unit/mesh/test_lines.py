@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from mesh.lines import MOST, Lines
+from mesh.later import MOST
+from mesh.lines import Lines
 from tests.fake_models import PATIENCE
 
 PAUSE = 0.05
@@ -84,8 +85,8 @@ def test_a_warning_is_not_kept_back(lines: Lines, stream: Stream) -> None:
 
 def test_lines_do_not_pile_up(lines: Lines, stream: Stream) -> None:
     """Where a process logs more than anybody takes, it is held up."""
-    lines._written = time.monotonic() + PATIENCE  # Never quiet.
-    lines._write_soon = lambda: None  # type: ignore[method-assign]  # The writer is slow.
+    lines._lines._done = time.monotonic() + PATIENCE  # Never quiet.
+    lines._lines._flush_soon = lambda: None  # type: ignore[method-assign]  # The writer is slow.
     for number in range(MOST - 1):
         lines.emit(record(str(number)))
     assert stream.writes == 0

@@ -1,0 +1,83 @@
+"""What is counted and logged of every answer, for those of a moment together.
+
+Nobody waits for it, and with other work between it would take three times as long each time.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.metrics import GatewayMetrics
+from mesh.later import Later
+from mesh.telemetry import timestamp
+
+log = structlog.stdlib.get_logger("gateway")
+
+# Characters of a path that are logged.
+MOST_PATH: Final = 200
+
+
+class Told(Protocol):
+    """What an exchange tells of itself; `arrived` is on the clock of time.monotonic()."""
+
+    method: str
+    path: str
+    request_id: str
+    arrived: float
+    # Seconds that it took to recall the answer, None where that was not possible.
+    recalled: float | None
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it asks for a class."""
+
+
+# An exchange, its answer's status, how many seconds after its arrival that left, and when, by
+# time.time(). Plain, since each is made while somebody waits.
+_Answer = tuple[Told, int, float, float]
+
+
+class Accounts:
+    """Safe to use from any thread."""
+
+    def __init__(self, metrics: GatewayMetrics, pause: float) -> None:
+        """`pause` is how many seconds' answers are told of together, at most."""
+        self._metrics = metrics
+        self._answers = Later(self._tell_all, pause, "accounts")
+        # Looked up once.
+        self._log = log.bind()
+        self._total = metrics.stages["total"]
+
+    def take(self, exchange: Told, status: int) -> None:
+        """One answer, which leaves now."""
+        seconds = time.monotonic() - exchange.arrived
+        self._answers.take((exchange, status, seconds, time.time()))
+
+    def settle(self) -> None:
+        """Count and log all that left until now."""
+        self._answers.flush()
+
+    def _tell_all(self, answers: Sequence[_Answer]) -> None:
+        for answer in answers:
+            try:
+                self._tell(*answer)
+            except Exception:  # Others' must not be lost for it.
+                log.exception("answer_not_counted")
+
+    def _tell(self, exchange: Told, status: int, seconds: float, left: float) -> None:
+        if exchange.is_question:
+            self._metrics.answered(status)
+            self._total.observe(seconds)
+        if exchange.recalled is not None:
+            self._metrics.recalled(exchange.recalled)
+        self._log.info(
+            "request",
+            request_id=exchange.request_id,
+            method=exchange.method,
+            path=exchange.path[:MOST_PATH],
+            status=status,
+            seconds=round(seconds, 6),
+            timestamp=timestamp(left),
+        )
