@@ -27,7 +27,7 @@ from mesh.telemetry import configure_logging
 
 # Seconds. Nothing needs to answer when the mesh is opened, and closing asks nobody.
 OPEN_TIMEOUT: Final = 30.0
-# Seconds. Each request has a line, and under load they would hold up each other.
+# Seconds. Each request has a line and is counted, and under load they would hold up each other.
 LOG_PAUSE: Final = 0.05
 
 

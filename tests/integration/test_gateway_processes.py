@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gateway.__main__ import LOG_PAUSE
 from tests.gateway_harness import STOP_WAIT, GatewayProcess, predict_text, receive, until
 
 CLIENTS = 12
@@ -38,6 +40,7 @@ def test_metrics_add_up_all_processes(gateway: GatewayProcess) -> None:
     """Whichever is asked, and however the connections were divided."""
     for _ in range(40):
         assert gateway.say("hi").status == 200
+    time.sleep(2 * LOG_PAUSE)  # Each counts together what comes quickly.
     shown = {gateway.metric('mesh_requests_total{code="200"}') for _ in range(10)}
     assert shown == {40.0}
     assert gateway.metric('mesh_stage_seconds_count{stage="total"}') == 40.0
@@ -57,6 +60,7 @@ def test_a_process_that_dies_is_replaced(gateway: GatewayProcess) -> None:
     held = [gateway.send(predict_text("wait 20", "X-Request-Timeout: 30")) for _ in range(4)]
     until(lambda: gateway.metric("mesh_in_flight") == 4, 10, "all are admitted")
     gateway.say("hi")
+    until(lambda: gateway.metric('mesh_requests_total{code="429"}') == 1, 10, "it is counted")
     before = {worker.pid for worker in workers(gateway)}
     for worker in workers(gateway):
         worker.kill()
