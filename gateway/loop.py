@@ -6,9 +6,9 @@ A channel of grpc.aio works in the loop that made it and in no other, so every v
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import CancelledError
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import uvloop
 
@@ -51,18 +51,19 @@ class BackgroundLoop:
         """The coroutine's result, or its exception, in at most `timeout` seconds.
 
         Raises DeadlineExpired after them, also when the loop itself is stuck; the work is
-        cancelled then.
+        cancelled then. Raises Unavailable where the loop ends before the work.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        errand = _Errand(work)
         try:
-            return future.result(max(timeout, 0))
-        except TimeoutError:
-            if future.done():
-                return future.result()  # Done in the last moment, or the time-out is its own.
-            future.cancel()
-            raise DeadlineExpired("no answer in time") from None
-        except CancelledError:
+            self._loop.call_soon_threadsafe(errand.begin)
+        except RuntimeError:  # The loop is closed.
+            work.close()
             raise Unavailable("the gateway is stopping") from None
+        if not errand.over.acquire(timeout=max(timeout, 0)):
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(errand.cancel)
+            raise DeadlineExpired("no answer in time")
+        return errand.result()
 
     def _main(self) -> None:
         uvloop.run(self._until_closed())
@@ -72,3 +73,45 @@ class BackgroundLoop:
         self._closing = asyncio.Event()
         self._started.set()
         await self._closing.wait()
+
+
+class _Errand(Generic[T]):
+    """A coroutine for a loop, and the thread that waits for it.
+
+    What asyncio.run_coroutine_threadsafe does, without a second future with a lock, a condition
+    and callbacks of its own.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+        # Held until the work is over.
+        self.over = threading.Lock()
+        self.over.acquire()
+
+    def begin(self) -> None:
+        """Start the work. Runs in the loop, as does `cancel`, which comes after it."""
+        self._task = asyncio.ensure_future(self._work)
+        self._task.add_done_callback(self._end)
+
+    def cancel(self) -> None:
+        """Nobody waits any more."""
+        if self._task:
+            self._task.cancel()
+
+    def result(self) -> T:
+        """What the work gave or raised, once it is over. To be asked once."""
+        task, self._task = self._task, None
+        if task is None or task.cancelled():
+            raise Unavailable("the gateway is stopping")
+        try:
+            return task.result()
+        finally:
+            # An error's traceback holds this frame and the caller's, with what was sent. By the
+            # task they would be in a cycle, and stay until Python looks for such.
+            del task
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # Else asyncio would tell of one that nobody waits for any more.
+        self.over.release()

@@ -1,8 +1,11 @@
 """The background loop: results, errors and deadlines over threads, and an end without leftovers."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
+from contextlib import suppress
 from contextvars import ContextVar
 
 import pytest
@@ -121,3 +124,37 @@ def test_the_callers_context_goes_along() -> None:
     with BackgroundLoop() as loop:
         request_id.set("mine")
         assert loop.run(bound(), 5) == "mine"
+
+
+def test_an_error_keeps_nothing_that_its_caller_held() -> None:
+    """No cycle of references: a body of megabytes would stay until Python looks for such."""
+
+    class Body:
+        """What a caller holds."""
+
+    async def broken() -> None:
+        raise KeyError
+
+    def ask(body: Body) -> None:
+        with suppress(KeyError):
+            loop.run(broken(), 5)
+
+    gc.disable()
+    try:
+        with BackgroundLoop() as loop:
+            body = Body()
+            left = weakref.ref(body)
+            ask(body)
+            del body
+            loop.run(value("next"), 5)  # The loop itself is done with the first by then.
+            assert left() is None
+    finally:
+        gc.enable()
+
+
+def test_a_loop_that_has_ended_takes_nothing_more() -> None:
+    """And leaves no coroutine that was never awaited."""
+    with BackgroundLoop() as loop:
+        pass
+    with pytest.raises(Unavailable):
+        loop.run(value("late"), 5)
