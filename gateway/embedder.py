@@ -1,11 +1,10 @@
 """From inputs to embeddings, each input once: in this process, and among all gateways."""
 
-import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.cache import embedding_key
 from gateway.clients import Head
@@ -56,39 +55,28 @@ class Embedder:
         self, asked: Asked, modalities: set[Modality]
     ) -> dict[Modality, Embedding | Failure]:
         """What became of each. Raises InputError and Overloaded for the sake of any of them."""
+        digests = asked.request.digests
         # For what others asked for nobody waits as long as it usually takes.
         begun = {
             modality
             for modality in modalities
-            if not self._flights.is_known((modality, asked.request.digests[modality]), asked.looked)
+            if not self._flights.is_known((modality, digests[modality]), asked.looked)
         }
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = {
-                    modality: group.create_task(self._encode_one(asked, modality, begun))
-                    for modality in _largest_first(asked.request.inputs, modalities)
-                }
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return {modality: task.result() for modality, task in tasks.items()}
+        works = {
+            (modality, digests[modality]): self._work(asked, modality, begun)
+            for modality in _largest_first(asked.request.inputs, modalities)
+        }
+        outcomes = await self._flights.run(works, asked.looked, asked.deadline, _ends_a_request)
+        return {modality: _branch(outcome) for (modality, _), outcome in outcomes.items()}
 
-    async def _encode_one(
+    def _work(
         self, asked: Asked, modality: Modality, among: Collection[Modality]
-    ) -> Embedding | Failure:
+    ) -> Callable[[], Coroutine[Any, Any, Embedding]]:
         key = (modality, asked.request.digests[modality])
         patience = self._patience.of(modality, among, asked.deadline)
         if key in self._waits:  # Who joins may have less patience than who came first.
             self._waits[key].shorten(patience)
-        try:
-            work = partial(self._take_turn, asked, modality, patience)
-            return await self._flights.run(key, asked.looked, asked.deadline, work)
-        except InputError as error:
-            error.field = modality
-            raise
-        except Overloaded:
-            raise
-        except MeshError as error:
-            return Failure(error.code, error.message)
+        return partial(self._take_turn, asked, modality, patience)
 
     async def _take_turn(self, asked: Asked, modality: Modality, patience: float) -> Embedding:
         """An embedding that is in the cache before its flight lands, so that nobody misses it."""
@@ -104,14 +92,27 @@ class Embedder:
             embedding = await self._encoders[modality].encode(
                 request.inputs[modality], asked.deadline, request.request_id, wait
             )
-        except MeshError as error:
-            if not isinstance(error, InputError):
-                self._patience.failed(modality)
+        except InputError as error:
+            error.field = modality
+            raise
+        except MeshError:
+            self._patience.failed(modality)
             raise
         finally:
             self._waits.pop(key, None)
         self._patience.took(modality, time.monotonic() - started)
         return embedding
+
+
+def _ends_a_request(error: MeshError) -> bool:
+    """Whether a request goes without an answer, and not only without this modality."""
+    return isinstance(error, InputError | Overloaded)
+
+
+def _branch(outcome: Embedding | MeshError) -> Embedding | Failure:
+    if isinstance(outcome, MeshError):
+        return Failure(outcome.code, outcome.message)
+    return outcome
 
 
 def _largest_first(

@@ -3,10 +3,11 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-from mesh.errors import DeadlineExpired
+from mesh.errors import DeadlineExpired, MeshError
 
 # Seconds that a value stays here for those who looked for it elsewhere before it landed: longer
 # than any look takes.
@@ -17,9 +18,11 @@ EARLY: Final = 0.002
 K = TypeVar("K")
 V = TypeVar("V")
 
+Work = Callable[[], Coroutine[Any, Any, V]]
+
 
 class SingleFlight(Generic[K, V]):
-    """Joins callers that ask for the same key at the same time.
+    """Joins callers that ask for the same keys at the same time.
 
     Each caller waits by its own deadline. One that leaves takes nobody with it; the work is
     cancelled when the last has left. A joiner does not inherit the first caller's time-out: where
@@ -33,48 +36,47 @@ class SingleFlight(Generic[K, V]):
         self._flights: dict[K, _Flight[V]] = {}
 
     async def run(
-        self, key: K, looked: float, deadline: float, work: Callable[[], Coroutine[Any, Any, V]]
-    ) -> V:
-        """The value of `work()`, or its error; DeadlineExpired at `deadline`.
+        self,
+        works: Mapping[K, Work[V]],
+        looked: float,
+        deadline: float,
+        ends: Callable[[MeshError], bool],
+    ) -> dict[K, V | MeshError]:
+        """What became of each key's work: its value or its error, DeadlineExpired at `deadline`.
 
+        They begin in the order of `works`. An error that `ends` them all, or is none of ours, is
+        raised at once.
         `looked` is when the caller looked into the cache; both on the clock of time.monotonic().
         """
-        while True:
-            flight = self._joinable(key, looked)
-            if flight is None:
-                return await self._wait(key, self._start(key, work), deadline)
-            try:
-                return await self._wait(key, flight, deadline)
-            except DeadlineExpired:
-                if time.monotonic() >= deadline - EARLY:
-                    raise
+        waiter = _Waiter(self, works, looked, deadline, ends)
+        try:
+            return await waiter.wait()
+        finally:
+            waiter.leave()
+            del waiter  # An error's traceback holds this frame.
 
     def is_known(self, key: K, looked: float) -> bool:
         """Whether a caller would join others' work, or get what has landed."""
-        return self._joinable(key, looked) is not None
+        return self.joinable(key, looked) is not None
 
-    def _joinable(self, key: K, looked: float) -> "_Flight[V] | None":
+    def joinable(self, key: K, looked: float) -> "_Flight[V] | None":
+        """The flight that a caller who looked then would join."""
         flight = self._flights.get(key)
         return None if flight is None or flight.landed < looked else flight
 
-    def _start(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> "_Flight[V]":
+    def start(self, key: K, work: Work[V]) -> "_Flight[V]":
+        """A new flight."""
         flight = self._flights[key] = _Flight(asyncio.ensure_future(work()))
         # Before any waiter's own callback, so that none can join a flight that has failed.
         flight.task.add_done_callback(lambda _: self._land(key, flight))
         return flight
 
-    async def _wait(self, key: K, flight: "_Flight[V]", deadline: float) -> V:
-        flight.waiting += 1
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(flight.task)
-        except TimeoutError:
-            raise DeadlineExpired("not answered in time") from None
-        finally:
-            flight.waiting -= 1
-            if flight.waiting == 0 and not flight.task.done():
-                self._forget(key, flight)
-                flight.task.cancel()
+    def leave(self, key: K, flight: "_Flight[V]") -> None:
+        """One who waited does not any more."""
+        flight.waiting -= 1
+        if flight.waiting == 0 and not flight.task.done():
+            self._forget(key, flight)
+            flight.task.cancel()
 
     def _land(self, key: K, flight: "_Flight[V]") -> None:
         if flight.task.cancelled() or flight.task.exception():
@@ -95,3 +97,81 @@ class _Flight(Generic[V]):
         self.task = task
         self.waiting = 0
         self.landed = math.inf
+
+
+class _Waiter(Generic[K, V]):
+    """One caller, who waits for several flights by one future and one timer."""
+
+    def __init__(
+        self,
+        flights: SingleFlight[K, V],
+        works: Mapping[K, Work[V]],
+        looked: float,
+        deadline: float,
+        ends: Callable[[MeshError], bool],
+    ) -> None:
+        self._flights = flights
+        self._works = works
+        self._looked = looked
+        self._deadline = deadline
+        self._ends = ends
+        self._on: dict[K, _Flight[V]] = {}
+        self._outcomes: dict[K, V | MeshError] = {}
+        loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = loop.create_future()
+        self._timer = loop.call_at(deadline, self._expire)
+
+    async def wait(self) -> dict[K, V | MeshError]:
+        for key in self._works:
+            self._join(key)
+        if self._works:
+            await self._over
+        return self._outcomes
+
+    def leave(self) -> None:
+        self._timer.cancel()
+        if not self._over.cancel() and not self._over.cancelled():
+            self._over.exception()  # Whoever was cancelled in that moment does not fetch it.
+        for key, flight in self._on.items():
+            self._flights.leave(key, flight)
+        # Flights that go on know this waiter until they land, and works hold what was sent.
+        self._on, self._works = {}, {}
+
+    def _join(self, key: K) -> None:
+        flight = self._flights.joinable(key, self._looked)
+        joined = flight is not None
+        if flight is None:
+            flight = self._flights.start(key, self._works[key])
+        flight.waiting += 1
+        self._on[key] = flight
+        flight.task.add_done_callback(partial(self._arrive, key, joined))
+
+    def _arrive(self, key: K, joined: bool, task: asyncio.Task[V]) -> None:
+        if self._over.done():
+            return
+        if task.cancelled():  # As where the loop ends.
+            self._over.cancel()
+            return
+        error = task.exception()
+        if error is None:
+            self._settle(key, task.result())
+        elif joined and isinstance(error, DeadlineExpired) and not self._is_late():
+            self._flights.leave(key, self._on.pop(key))
+            self._join(key)
+        elif isinstance(error, MeshError) and not self._ends(error):
+            self._settle(key, error)
+        else:
+            self._over.set_exception(error)
+
+    def _settle(self, key: K, outcome: V | MeshError) -> None:
+        self._outcomes[key] = outcome
+        if len(self._outcomes) == len(self._works):
+            self._over.set_result(None)
+
+    def _expire(self) -> None:
+        for key in self._works:
+            if key not in self._outcomes and not self._over.done():
+                self._settle(key, DeadlineExpired("not answered in time"))
+
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._deadline - EARLY
