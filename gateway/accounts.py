@@ -11,7 +11,7 @@ import structlog
 
 from gateway.metrics import GatewayMetrics
 from mesh.later import Later
-from mesh.telemetry import timestamp
+from mesh.telemetry import flush_log, timestamp
 
 log = structlog.stdlib.get_logger("gateway")
 
@@ -65,6 +65,7 @@ class Accounts:
                 self._tell(*answer)
             except Exception:  # Others' must not be lost for it.
                 log.exception("answer_not_counted")
+        flush_log()  # Else lines that have waited would wait for others once more.
 
     def _tell(self, exchange: Told, status: int, seconds: float, left: float) -> None:
         if exchange.is_question:

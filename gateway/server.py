@@ -34,7 +34,7 @@ from gateway.sharing import Share, Shared
 from mesh.allocator import give_memory_back, share_arenas
 from mesh.runtime import settle
 from mesh.settings import GatewaySettings
-from mesh.telemetry import finish_logging
+from mesh.telemetry import flush_log
 
 # Beyond the requests that are admitted: refusals, health and metrics always find a thread.
 SPARE_THREADS: Final = 16
@@ -137,7 +137,7 @@ def _work(settings: GatewaySettings, wiring: Wiring, shared: Shared, *granian: A
         log.critical("worker_failed", exc_info=True)
         sys.exit(1)
     finally:
-        finish_logging()
+        flush_log()
 
 
 def _connections(settings: GatewaySettings) -> int:

@@ -61,8 +61,8 @@ def _stdout() -> TextIO:
     return sys.stdout or open(os.devnull, "w")
 
 
-def finish_logging() -> None:
-    """Write what still waits, where the process ends without the interpreter's own end."""
+def flush_log() -> None:
+    """Write what still waits. For a process that ends without the interpreter's own end, too."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 

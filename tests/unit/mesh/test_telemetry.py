@@ -13,7 +13,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from mesh.telemetry import NodeMetrics, configure_logging, finish_logging, origin
+from mesh.telemetry import NodeMetrics, configure_logging, flush_log, origin
 
 
 @pytest.fixture(autouse=True)
@@ -183,7 +183,7 @@ def test_the_end_of_a_process_writes_what_waits(capsys: Capture) -> None:
     configure_logging("gateway", "info", pause=60.0)
     for number in range(3):
         structlog.stdlib.get_logger("gateway").info("request", number=number)
-    finish_logging()
+    flush_log()
     assert [line["number"] for line in lines(capsys)] == [0, 1, 2]
 
 
