@@ -15,8 +15,8 @@ from mesh.embedding import (
     Embedding,
     Modality,
     embedding_from_pb,
-    embedding_to_pb,
     modality_from_pb,
+    write_embedding,
 )
 from mesh.errors import (
     DeadlineExpired,
@@ -112,7 +112,9 @@ class EncoderClient:
 
     async def _send(self, items: Sequence[_Item]) -> list[Embedding | MeshError]:
         now = time.monotonic()
-        request = encoder_pb2.EncodeRequest(items=[_item_to_pb(item, now) for item in items])
+        request = encoder_pb2.EncodeRequest()
+        for item in items:
+            _add_item(request, item, now)
         self._calls.inc()
         self._items.inc(len(items))
         last = max(item.deadline for item in items)
@@ -179,9 +181,9 @@ class FusionClient:
     async def _classify(self, examples: Sequence[_Example]) -> list[Scores | MeshError]:
         """What a head gives to each. Fusion answers a call whole or not at all."""
         first, last = examples[0], max(example.deadline for example in examples)
-        request = fusion_pb2.ClassifyRequest(
-            examples=map(_example_to_pb, examples), version=first.version
-        )
+        request = fusion_pb2.ClassifyRequest(version=first.version)
+        for example in examples:
+            _add_example(request, example)
         self._calls.inc()
         try:
             answer = await self._peer.call(self._stub.Classify, request, last, first.request_id)
@@ -198,11 +200,13 @@ class FusionClient:
         return [_scores_from_pb(message) for message in answer.classifications]
 
 
-def _item_to_pb(item: _Item, now: float) -> encoder_pb2.Item:
+def _add_item(request: encoder_pb2.EncodeRequest, item: _Item, now: float) -> None:
+    # A message that was made by itself would be serialised to be taken over, and read again.
     left = item.deadline - now
     if isinstance(item.payload, str):
-        return encoder_pb2.Item(text=item.payload, timeout=left, request_id=item.request_id)
-    return encoder_pb2.Item(media=item.payload, timeout=left, request_id=item.request_id)
+        request.items.add(text=item.payload, timeout=left, request_id=item.request_id)
+    else:
+        request.items.add(media=item.payload, timeout=left, request_id=item.request_id)
 
 
 def _outcome_from_pb(result: encoder_pb2.Result) -> Embedding | MeshError:
@@ -218,10 +222,10 @@ def _size(example: _Example) -> int:
     return sum(len(embedding.data) for embedding in example.embeddings)
 
 
-def _example_to_pb(example: _Example) -> fusion_pb2.Example:
-    return fusion_pb2.Example(
-        embeddings=map(embedding_to_pb, example.embeddings), request_id=example.request_id
-    )
+def _add_example(request: fusion_pb2.ClassifyRequest, example: _Example) -> None:
+    message = request.examples.add(request_id=example.request_id)
+    for embedding in example.embeddings:
+        write_embedding(embedding, message.embeddings.add())
 
 
 def _head_from_pb(artifact: fusion_pb2.FusionArtifact) -> Head:

@@ -70,14 +70,19 @@ def modality_from_pb(value: pb.Modality) -> Modality:
 
 def embedding_to_pb(embedding: Embedding) -> pb.Embedding:
     """The wire's form of an embedding."""
-    return pb.Embedding(
-        modality=modality_to_pb(embedding.modality),
-        version=embedding.version,
-        dtype=_DTYPE_TO_PB[embedding.dtype],
-        dim=embedding.dim,
-        data=embedding.data,
-        truncated=embedding.truncated,
-    )
+    message = pb.Embedding()
+    write_embedding(embedding, message)
+    return message
+
+
+def write_embedding(embedding: Embedding, message: pb.Embedding) -> None:
+    """The same, into a part of another message, which would else serialise it to take it over."""
+    message.modality = modality_to_pb(embedding.modality)
+    message.version = embedding.version
+    message.dtype = _DTYPE_TO_PB[embedding.dtype]
+    message.dim = embedding.dim
+    message.data = embedding.data
+    message.truncated = embedding.truncated
 
 
 def embedding_from_pb(message: pb.Embedding) -> Embedding:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import grpc.aio
 import structlog
 
-from mesh.embedding import Embedding, Modality, embedding_to_pb, modality_to_pb
+from mesh.embedding import Embedding, Modality, modality_to_pb, write_embedding
 from mesh.encoding import Encoder, Raw, Usual
 from mesh.errors import (
     InvalidInput,
@@ -114,9 +114,11 @@ class EncoderService(rpc.EncoderServicer):
                 for item, raw in zip(request.items, raws, strict=True)
             ]
             outcomes = await self._encode(asked)
-        results = [self._result(outcome) for outcome in outcomes]
-        _log_call(request, results, time.monotonic() - start)
-        return pb.EncodeResponse(results=results, replica=next(self._replicas))
+        response = pb.EncodeResponse(replica=next(self._replicas))
+        for outcome in outcomes:
+            self._write(outcome, response.results.add())
+        _log_call(request, response.results, time.monotonic() - start)
+        return response
 
     @contextmanager
     def _holding(self, size: int) -> Iterator[bool]:
@@ -152,16 +154,15 @@ class EncoderService(rpc.EncoderServicer):
         outcomes = iter(await self._items.encode(valid))
         return [one if isinstance(one, MeshError) else next(outcomes) for one in asked]
 
-    def _result(self, outcome: Embedding | MeshError) -> pb.Result:
+    def _write(self, outcome: Embedding | MeshError, result: pb.Result) -> None:
+        """What became of an item, into its part of the response."""
         if isinstance(outcome, MeshError):
-            return self._failure(outcome)
-        self._metrics.answered("OK")
-        return pb.Result(embedding=embedding_to_pb(outcome))
-
-    def _failure(self, error: MeshError) -> pb.Result:
-        self._metrics.answered(error.code)
-        code = _CODES.get(f"CODE_{error.code}", pb.CODE_INTERNAL)
-        return pb.Result(error=pb.Error(code=code, message=error.message))
+            self._metrics.answered(outcome.code)
+            result.error.code = _CODES.get(f"CODE_{outcome.code}", pb.CODE_INTERNAL)
+            result.error.message = outcome.message
+        else:
+            self._metrics.answered("OK")
+            write_embedding(outcome, result.embedding)
 
 
 def _payload(item: pb.Item, modality: Modality) -> Raw | MeshError:

@@ -82,17 +82,15 @@ class FusionService(rpc.FusionServicer):
         start = time.monotonic()
         deadline = start + time_left(context, self._settings.timeout_max)
         try:
-            classifications = await self._classify(request, deadline)
+            response = await self._classify(request, deadline)
         except MeshError as error:
             self._metrics.answered(error.code, len(request.examples))
             raise
-        self._metrics.answered("OK", len(classifications))
+        self._metrics.answered("OK", len(response.classifications))
         _log_call(request, time.monotonic() - start)
-        return pb.ClassifyResponse(classifications=classifications, replica=next(self._replicas))
+        return response
 
-    async def _classify(
-        self, request: pb.ClassifyRequest, deadline: float
-    ) -> list[pb.Classification]:
+    async def _classify(self, request: pb.ClassifyRequest, deadline: float) -> pb.ClassifyResponse:
         examples = request.examples
         if len(examples) > MAX_EXAMPLES:
             raise TooLarge(f"a call takes at most {MAX_EXAMPLES} examples")
@@ -101,7 +99,10 @@ class FusionService(rpc.FusionServicer):
             head: iter(await head.classify([i for h, i in chosen if h is head], deadline))
             for head in dict.fromkeys(head for head, _ in chosen)
         }
-        return [_classification(head.classifier, next(rows[head])) for head, _ in chosen]
+        response = pb.ClassifyResponse(replica=next(self._replicas))
+        for head, _ in chosen:
+            _add(response, head.classifier, next(rows[head]))
+        return response
 
     def _choose(self, embeddings: Embeddings, version: str) -> tuple[Head, HeadItem]:
         for head in self._heads:
@@ -120,13 +121,11 @@ def _embeddings(example: pb.Example) -> dict[Modality, Embedding]:
     return found
 
 
-def _classification(classifier: Classifier, probabilities: Vector) -> pb.Classification:
-    scores = zip(classifier.labels, probabilities.tolist(), strict=True)
-    return pb.Classification(
-        name=classifier.name,
-        version=classifier.version,
-        scores=[pb.Score(label=label, probability=p) for label, p in scores],
-    )
+def _add(response: pb.ClassifyResponse, classifier: Classifier, probabilities: Vector) -> None:
+    # In its place: a message that was made by itself would be serialised to be taken over.
+    message = response.classifications.add(name=classifier.name, version=classifier.version)
+    for label, probability in zip(classifier.labels, probabilities.tolist(), strict=True):
+        message.scores.add(label=label, probability=probability)
 
 
 def _artifact(classifier: Classifier) -> pb.FusionArtifact:
