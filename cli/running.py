@@ -104,6 +104,8 @@ class LocalMesh:
 
     async def _ended(self) -> None:
         await self._supervisor.ended()
+        if refusal := self._supervisor.refusal():
+            raise MeshFailed(OWN_LOG, refusal, log_says_more=False)
         raise MeshFailed(OWN_LOG, "The process manager ended.")
 
     async def _watch_forever(self) -> None:
@@ -148,8 +150,12 @@ class LocalMesh:
 
 
 def _report(failure: MeshFailed, logs: Path, console: Console) -> None:
-    log = logs / f"{failure.name}.log"
+    if failure.log_says_more:
+        _show_end(logs / f"{failure.name}.log", console)
+    console.print(str(failure), style="bold red", soft_wrap=True)
+
+
+def _show_end(log: Path, console: Console) -> None:
     with contextlib.suppress(OSError), log.open(encoding="utf-8", errors="replace") as lines:
         console.print(f"The last lines of {log}:", soft_wrap=True)
         console.print("".join(deque(lines, maxlen=TAIL)), soft_wrap=True)
-    console.print(str(failure), style="bold red")

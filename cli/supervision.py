@@ -29,6 +29,8 @@ YOUNG: Final = 10
 SOCKET_PATH_MAX: Final = 90
 SOCKET: Final = "supervisor.sock"
 OWN_LOG: Final = "supervisor"
+# The file beside the configuration in which supervisord says why it does not begin.
+REFUSAL: Final = "refusal"
 PR_SET_PDEATHSIG: Final = 1
 
 HEAD: Final = f"""\
@@ -94,11 +96,18 @@ class Supervisor:
 
     def __init__(self, daemon: asyncio.subprocess.Process, folder: Path) -> None:
         self._daemon = daemon
+        self._folder = folder
         self._url = f"unix://{folder / SOCKET}"
 
     async def ended(self) -> None:
         """Return when supervisord has ended, whatever ended it."""
         await self._daemon.wait()
+
+    def refusal(self) -> str:
+        """Why supervisord did not begin, as where a setting can't be used; empty where it did."""
+        with contextlib.suppress(OSError):
+            return (self._folder / REFUSAL).read_text(encoding="utf-8")
+        return ""
 
     async def look(self) -> dict[str, Sighting]:
         """Every process by name; empty while supervisord starts and when it has ended."""

@@ -17,11 +17,12 @@ LIVES: Final = 3
 
 
 class MeshFailed(Exception):
-    """The mesh can't go on, because of the process named `name` (its log says more)."""
+    """The mesh can't go on, because of the process named `name`; whether its log says more."""
 
-    def __init__(self, name: str, message: str) -> None:
+    def __init__(self, name: str, message: str, log_says_more: bool = True) -> None:
         super().__init__(message)
         self.name = name
+        self.log_says_more = log_says_more
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from setproctitle import setproctitle, setthreadtitle
@@ -30,7 +31,8 @@ from supervisor import supervisord
 from supervisor.options import ServerOptions
 
 from cli.stop_time import stop_seconds
-from mesh.mapped import unload_files
+from cli.supervision import REFUSAL
+from mesh.mapped import unload_libraries
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +163,17 @@ def main() -> None:
     options: Any = Options()
     options.realize(doc=supervisord.__doc__)
     options.first, options.test = True, False
-    give_time_to_stop(options)
+    try:
+        give_time_to_stop(options)
+    except SystemExit as refusal:
+        Path(options.configfile).with_name(REFUSAL).write_text(str(refusal), encoding="utf-8")
+        raise
     if sys.platform == "linux":
         options.loaded = load(_programs(options))
         # A collector would write to every object, and so to every page that is shared.
         gc.collect()
         gc.freeze()
-        unload_files()
+        unload_libraries()
     supervisord.go(options)
     options.close_httpservers()
     options.close_logger()

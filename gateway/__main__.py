@@ -53,8 +53,10 @@ def wired(opener: Opener, settings: GatewaySettings, share: Share) -> Iterator[F
         try:
             yield create_app(Parts(settings, mesh, loop, bodies, metrics, accounts, share))
         finally:
-            accounts.settle()
-            loop.run(mesh.close(), OPEN_TIMEOUT)
+            try:
+                loop.run(mesh.close(), OPEN_TIMEOUT)
+            finally:
+                accounts.settle()  # Those, too, that waited for the mesh.
 
 
 def main(opener: Opener = open_mesh) -> None:

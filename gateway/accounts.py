@@ -5,7 +5,7 @@ Nobody waits for it, and with other work between it would take three times as lo
 
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -34,9 +34,17 @@ class Told(Protocol):
         """Whether it asks for a class."""
 
 
-# An exchange, its answer's status, how many seconds after its arrival that left, and when, by
-# time.time(). Plain, since each is made while somebody waits.
-_Answer = tuple[Told, int, float, float]
+class _Answer(NamedTuple):
+    """`seconds` after its question arrived it left, at `left` by time.time()."""
+
+    is_question: bool
+    recalled: float | None
+    request_id: str
+    method: str
+    path: str
+    status: int
+    seconds: float
+    left: float
 
 
 class Accounts:
@@ -52,8 +60,19 @@ class Accounts:
 
     def take(self, exchange: Told, status: int) -> None:
         """One answer, which leaves now."""
-        seconds = time.monotonic() - exchange.arrived
-        self._answers.take((exchange, status, seconds, time.time()))
+        # Without the exchange, which holds the body's stream.
+        self._answers.take(
+            _Answer(
+                exchange.is_question,
+                exchange.recalled,
+                exchange.request_id,
+                exchange.method,
+                exchange.path[:MOST_PATH],
+                status,
+                time.monotonic() - exchange.arrived,
+                time.time(),
+            )
+        )
 
     def settle(self) -> None:
         """Count and log all that left until now."""
@@ -62,23 +81,23 @@ class Accounts:
     def _tell_all(self, answers: Sequence[_Answer]) -> None:
         for answer in answers:
             try:
-                self._tell(*answer)
+                self._tell(answer)
             except Exception:  # Others' must not be lost for it.
-                log.exception("answer_not_counted")
+                log.exception("answer_not_counted", request_id=answer.request_id)
         flush_log()  # Else lines that have waited would wait for others once more.
 
-    def _tell(self, exchange: Told, status: int, seconds: float, left: float) -> None:
-        if exchange.is_question:
-            self._metrics.answered(status)
-            self._total.observe(seconds)
-        if exchange.recalled is not None:
-            self._metrics.recalled(exchange.recalled)
+    def _tell(self, answer: _Answer) -> None:
+        if answer.is_question:
+            self._metrics.answered(answer.status)
+            self._total.observe(answer.seconds)
+        if answer.recalled is not None:
+            self._metrics.recalled(answer.recalled)
         self._log.info(
             "request",
-            request_id=exchange.request_id,
-            method=exchange.method,
-            path=exchange.path[:MOST_PATH],
-            status=status,
-            seconds=round(seconds, 6),
-            timestamp=timestamp(left),
+            request_id=answer.request_id,
+            method=answer.method,
+            path=answer.path,
+            status=answer.status,
+            seconds=round(answer.seconds, 6),
+            timestamp=timestamp(answer.left),
         )

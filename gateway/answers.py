@@ -17,8 +17,10 @@ Branches = Mapping[Modality, Embedding | Failure]
 Reports = Mapping[Modality, ModalityReport]
 TimingMs = Mapping[str, float]
 
-# Recalled answers that need not be made again, some two kilobytes each.
-MOST_KNOWN: Final = 2048
+# Recalled answers that need not be made again, and the labels up to which they are kept: with six
+# an answer takes 1.6 kB, with so many 7.
+MOST_KNOWN: Final = 1024
+FEW_LABELS: Final = 64
 
 # Made once: a cached answer has little else to do.
 _ABSENT: Final = ModalityReport("absent")
@@ -61,14 +63,15 @@ def cached_prediction(
 def known(packed: bytes, head: Head, modalities: Collection[Modality]) -> Known | None:
     """The answer that such a result is to a request of these modalities; None where it is none.
 
-    The same one each time, so that it is made, and written, once.
+    The same one each time where there are few labels, so that it is made, and written, once.
     """
-    return _known(packed, head.name, head.version, head.labels, tuple(modalities))
+    make = _known if len(head.labels) <= FEW_LABELS else _known.__wrapped__
+    return make(packed, head.name, head.version, head.labels, frozenset(modalities))
 
 
 @lru_cache(MOST_KNOWN)
 def _known(
-    packed: bytes, name: str, version: str, labels: tuple[str, ...], modalities: Sequence[Modality]
+    packed: bytes, name: str, version: str, labels: tuple[str, ...], modalities: frozenset[Modality]
 ) -> Known | None:
     result = unpack_result(packed, Head(name, version, labels, {}))
     return Known(cached_prediction(result, modalities, {})) if result else None

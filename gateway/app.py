@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from flask import Flask, Response, request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.datastructures import MultiDict
 
 from gateway import schema
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 SLACK: Final = 0.1
 # Made once: nearly no request has any.
 _NO_QUERY: Final[MultiDict[str, str]] = MultiDict()
-
 
 # The beginning of an answer, and the milliseconds of its stages.
 _Written = tuple[bytes, Mapping[str, float]]
@@ -83,7 +83,8 @@ class _Answer(Response):
 def create_app(parts: Parts) -> Flask:
     """The WSGI application. It owns nothing that needs closing."""
     app = Flask("gateway", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it.
+    json = cast(DefaultJSONProvider, app.json)
+    json.sort_keys, json.ensure_ascii = False, False
     app.response_class = _Answer
     app.url_map.merge_slashes = False
     answer_problems(app)

@@ -1,6 +1,7 @@
-"""What every request and answer has, whatever its route: id, arrival, body, log line, count.
+"""What every request and answer has, whatever its route: id, arrival, body, and an account of it.
 
-Works round Flask, so that the routes know nothing of it but `current()`.
+Works round Flask. A route finds its request's exchange by `current()` or `exchange_of()`, and notes
+there what only the route knows.
 """
 
 import re

@@ -51,7 +51,7 @@ class BackgroundLoop:
         """The coroutine's result, or its exception, in at most `timeout` seconds.
 
         Raises DeadlineExpired after them, also when the loop itself is stuck; the work is
-        cancelled then. Raises Unavailable where the loop ends before the work.
+        cancelled then. Raises Unavailable where the loop has ended, or ends while it works.
         """
         errand = _Errand(work)
         try:
@@ -59,7 +59,9 @@ class BackgroundLoop:
         except RuntimeError:  # The loop is closed.
             work.close()
             raise Unavailable("the gateway is stopping") from None
-        if not errand.over.acquire(timeout=max(timeout, 0)):
+        # The second time for what was done in the last moment.
+        over = errand.over.acquire(timeout=max(timeout, 0)) or errand.over.acquire(blocking=False)
+        if not over:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(errand.cancel)
             raise DeadlineExpired("no answer in time")

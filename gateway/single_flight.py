@@ -53,7 +53,7 @@ class SingleFlight(Generic[K, V]):
             return await waiter.wait()
         finally:
             waiter.leave()
-            del waiter  # An error's traceback holds this frame.
+            del waiter
 
     def is_known(self, key: K, looked: float) -> bool:
         """Whether a caller would join others' work, or get what has landed."""
@@ -118,23 +118,25 @@ class _Waiter(Generic[K, V]):
         self._on: dict[K, _Flight[V]] = {}
         self._outcomes: dict[K, V | MeshError] = {}
         loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[None] = loop.create_future()
+        self._over: asyncio.Future[None] | None = loop.create_future()
         self._timer = loop.call_at(deadline, self._expire)
 
     async def wait(self) -> dict[K, V | MeshError]:
         for key in self._works:
             self._join(key)
-        if self._works:
+        if self._works and self._over:
             await self._over
         return self._outcomes
 
     def leave(self) -> None:
         self._timer.cancel()
-        if not self._over.cancel() and not self._over.cancelled():
-            self._over.exception()  # Whoever was cancelled in that moment does not fetch it.
+        over, self._over = self._over, None
+        if over and not over.cancel() and not over.cancelled():
+            over.exception()  # Whoever was cancelled in that moment does not fetch it.
         for key, flight in self._on.items():
             self._flights.leave(key, flight)
-        # Flights that go on know this waiter until they land, and works hold what was sent.
+        # Flights that go on know this waiter until they land, and works hold what was sent; as does
+        # an error's traceback, which would be in a cycle with the waiter by the future.
         self._on, self._works = {}, {}
 
     def _join(self, key: K) -> None:
@@ -147,7 +149,7 @@ class _Waiter(Generic[K, V]):
         flight.task.add_done_callback(partial(self._arrive, key, joined))
 
     def _arrive(self, key: K, joined: bool, task: asyncio.Task[V]) -> None:
-        if self._over.done():
+        if self._over is None or self._over.done():
             return
         if task.cancelled():  # As where the loop ends.
             self._over.cancel()
@@ -165,12 +167,12 @@ class _Waiter(Generic[K, V]):
 
     def _settle(self, key: K, outcome: V | MeshError) -> None:
         self._outcomes[key] = outcome
-        if len(self._outcomes) == len(self._works):
+        if self._over and len(self._outcomes) == len(self._works):
             self._over.set_result(None)
 
     def _expire(self) -> None:
-        for key in self._works:
-            if key not in self._outcomes and not self._over.done():
+        if self._over and not self._over.done():
+            for key in self._works.keys() - self._outcomes.keys():
                 self._settle(key, DeadlineExpired("not answered in time"))
 
     def _is_late(self) -> bool:

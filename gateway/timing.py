@@ -21,10 +21,9 @@ class StageTimer:
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - started)
+            self._add(name, time.perf_counter() - started)
 
-    def add(self, name: str, seconds: float) -> None:
-        """Count what stage `name` took."""
+    def _add(self, name: str, seconds: float) -> None:
         self._metrics.stages[name].observe(seconds)
         self._stages[name] += seconds
 

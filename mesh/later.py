@@ -71,16 +71,23 @@ class Later(Generic[T]):
 
     def _flush_soon(self) -> None:
         self._soon = True
-        self._due.set()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # There are as many as there may be.
+                self._soon = False
+                self.flush()
+                return
+            self._thread = thread
+        self._due.set()
 
     def _serve(self) -> None:
         while True:
             self._due.wait()
             time.sleep(self._pause)
             self._due.clear()
+            self._done = time.monotonic()  # Or whoever comes now would find it quiet.
             self._soon = False
             self.flush()
 

@@ -65,3 +65,13 @@ def test_one_subcommand_does_not_load_anothers_libraries() -> None:
         "import sys, cli.predict; sys.exit(any(m in sys.modules for m in ('supervisor', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_stays_to_watch_a_mesh_imports_little() -> None:
+    """It holds what it imports for as long as the mesh serves."""
+    program = "import sys, cli.__main__, cli.up, cli.running; print(*sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    heavy = {"httpx", "redis", "pydantic", "structlog", "numpy", "grpc", "flask"}
+    assert not heavy & set(said.stdout.split())

@@ -69,7 +69,7 @@ def test_those_of_a_moment_are_told_of_together(
     accounts.settle()
     assert [line["request_id"] for line in lines] == [f"r-{number}" for number in range(4)]
     stamps = [str(line["timestamp"]) for line in lines]
-    assert stamps == sorted(set(stamps))
+    assert stamps == sorted(stamps)
     assert count(metrics, "mesh_requests_total", code="203") == 1
     assert count(metrics, "mesh_cache_total", modality="result", result="hit") == 2
     assert count(metrics, "mesh_stage_seconds_sum", stage="cache") == pytest.approx(0.5)

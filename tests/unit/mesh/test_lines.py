@@ -172,3 +172,17 @@ def test_a_forked_process_does_not_write_its_parents_lines(stream: Stream) -> No
         assert told.read() == "one\nthree\n"
     lines.flush()
     assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_without_a_thread_to_wait_lines_are_written_at_once(
+    lines: Lines, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that may have no further one logs on."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for number in range(3):
+        lines.take(logging.INFO, str(number))
+    assert stream.getvalue() == "0\n1\n2\n"
