@@ -6,11 +6,11 @@ Knows nothing of gRPC; mesh.encoder_service is its wire.
 import asyncio
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, Final
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,11 +43,6 @@ class Asked:
 
 
 Taken = tuple[Place[Item, Vector], Asked]
-Ready = tuple[Place[Item, Vector], Item | MeshError]
-
-# Seconds of preprocessing whose items the event loop takes together: to wake it for each takes a
-# tenth of what a sound does. Batches wait longer than that for what is on its way.
-MOMENT: Final = 0.005
 
 
 class ItemEncoder:
@@ -101,8 +96,12 @@ class ItemEncoder:
         """
         with self._batcher.reserve([one.caller for one in asked]) as places:
             taken = list(zip(places, asked, strict=False))
+            loop = asyncio.get_running_loop()
             # One job for many: to hand one over to a thread takes longer than a text does there.
-            jobs = [self._begin(part) for part in _split(taken, self._parts)]
+            jobs = [
+                self._threads.run(self._preprocess, part, loop)
+                for part in _split(taken, self._parts)
+            ]
             try:
                 outcomes = [self._embedding(place, await place.outcome) for place in places]
             finally:
@@ -111,23 +110,14 @@ class ItemEncoder:
         refused = len(asked) - len(outcomes)
         return [*outcomes, *[Overloaded("this node's queue is full")] * refused]
 
-    def _begin(self, part: Sequence[Taken]) -> asyncio.Future[None]:
-        """Preprocess a part of a call on a thread."""
-        ready: deque[Ready] = deque()
-        job = self._threads.run(self._preprocess, part, ready)
-        _Moments(partial(self._submit, ready), job)
-        return job
-
-    def _preprocess(self, part: Sequence[Taken], ready: deque[Ready]) -> None:
-        """On a thread: what becomes of each. Never raises."""
+    def _preprocess(self, part: Sequence[Taken], loop: asyncio.AbstractEventLoop) -> None:
+        """On a thread: give each its item as soon as it is there. Never raises."""
         for place, asked in part:
             # What is late is answered by its timer, and whoever left needs none.
             if not place.outcome.done() and asked.caller.deadline > time.monotonic():
-                ready.append((place, self._item(asked)))
-
-    def _submit(self, ready: deque[Ready]) -> None:
-        while ready:
-            self._batcher.submit(*ready.popleft())
+                item = self._item(asked)
+                with suppress(RuntimeError):  # The loop is closed: nobody waits.
+                    loop.call_soon_threadsafe(self._batcher.submit, place, item)
 
     def _item(self, asked: Asked) -> Item | MeshError:
         try:
@@ -162,20 +152,3 @@ def _split(taken: Sequence[Taken], parts: int) -> list[Sequence[Taken]]:
 def _worker(encoder: Encoder[Any], limits: BatchLimits) -> Worker[Item, Vector]:
     """The encoder's forward, in parts of these limits, as a worker of the Batcher."""
     return lambda items: list(forward(encoder, items, limits))
-
-
-class _Moments:
-    """Takes what a job has ready, from moment to moment and when it is over. Lives on the loop."""
-
-    def __init__(self, take: Callable[[], None], job: asyncio.Future[None]) -> None:
-        self._take = take
-        self._timer = asyncio.get_running_loop().call_later(MOMENT, self._look)
-        job.add_done_callback(self._end)
-
-    def _look(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(MOMENT, self._look)
-        self._take()
-
-    def _end(self, job: asyncio.Future[None]) -> None:
-        self._timer.cancel()
-        self._take()
