@@ -18,8 +18,8 @@ async def is_ready(url: str) -> bool:
     probe = _answers_ping if url.startswith("redis") else _answers_ok
     try:
         return await asyncio.wait_for(probe(url), PATIENCE)
-    except (OSError, TimeoutError, ValueError):  # The last is of an address, or an answer, as no
-        return False  # process of ours has one.
+    except (OSError, TimeoutError, ValueError):  # The last where an answer is endless, say.
+        return False
 
 
 async def _answers_ok(url: str) -> bool:

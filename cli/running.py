@@ -21,7 +21,7 @@ from cli.topology import Process
 from cli.watch import MeshFailed, Watch
 
 # How often the processes are looked at, in seconds: while some start, and while all serve. A look
-# takes two milliseconds of a core, which then are the requests'.
+# takes two to three milliseconds of a core, which else are the requests'.
 STARTING: Final = 0.25
 SERVING: Final = 1.0
 # How many lines of its log tell why a process failed.

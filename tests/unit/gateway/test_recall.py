@@ -1,5 +1,7 @@
 """recall(): answers that a process knows already, without a word to anybody."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.answers import known
@@ -49,6 +51,16 @@ def test_the_same_scores_are_another_answer_to_other_modalities() -> None:
     assert one.prediction.modalities[TEXT].status == "cached"
     assert other.prediction.modalities[TEXT].status == "absent"
     assert known(packed, head("f2"), [TEXT]).prediction.model_version == "f2"
+
+
+def test_many_labels_are_answered_as_few() -> None:
+    """Though such answers are made anew each time: a thousand would take a hundred megabytes."""
+    many = replace(head(), labels=tuple(f"label {number}" for number in range(65)))
+    scores = Scores("fake", "f1", dict.fromkeys(many.labels, 1 / 65))
+    packed = pack_result(Result(scores, frozenset()), many)
+    first, again = known(packed, many, [TEXT]), known(packed, many, [TEXT])
+    assert first is not again
+    assert first == again
 
 
 @pytest.mark.parametrize("packed", [b"", b"x", bytes(25) + b"x"])
