@@ -1,5 +1,8 @@
 """Two levels of one mapping from keys to bytes: this process's own memory, then Redis.
 
+Memory takes what somebody asked for again: most of what is put never is, and would drive out what
+is. Redis has the rest, and what Redis does not take stays in memory, too.
+
 A look-up costs one MGET at most. Those that come while Redis is at another share one, and so do
 writes: what is sent costs more than what is in it. Redis that is down, slow or wrong costs hits and
 never answers: a look-up gives up after `READ_TIMEOUT` seconds, and after `PATIENCE` failures in a
@@ -88,6 +91,8 @@ class Store:
         self._metrics = metrics
         self._reads: Coalescer[Sequence[str], dict[str, bytes]] = Coalescer(self._read)
         self._unwritten: list[_Put] = []
+        # The entries of those, and of what is just being written: nobody is to miss them meanwhile.
+        self._on_their_way: dict[str, bytes] = {}
         self._writing: asyncio.Task[None] | None = None
         self._failures = 0
         self._paused_until = 0.0
@@ -108,15 +113,16 @@ class Store:
 
     async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What is there of `keys`, from memory and one MGET for the rest."""
-        found = {key: value for key in keys if (value := self._local.get(key)) is not None}
+        found = {key: value for key in keys if (value := self.at_hand(key)) is not None}
         missing = [key for key in keys if key not in found]
         if missing:
             found |= await self._fetch(missing)
         return found
 
     def at_hand(self, key: str) -> bytes | None:
-        """What this process's own memory has. Callable from any thread."""
-        return self._local.get(key)
+        """What this process has without asking Redis. Callable from any thread."""
+        value = self._local.get(key)
+        return self._on_their_way.get(key) if value is None else value
 
     async def peek(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """What Redis has of `keys`, whatever memory says; None where it does not answer."""
@@ -127,18 +133,17 @@ class Store:
         return await self._ask(partial(self._set_new, claim, seconds), min(patience, READ_TIMEOUT))
 
     def put(self, entries: Mapping[str, bytes], done: Claim | None = None) -> None:
-        """Keep entries: in memory at once, in Redis soon.
-
-        The claim, if any, ends in Redis when they are there.
-        """
-        for key, value in entries.items():
-            self._local.put(key, value)
+        """Keep entries, to be found from now on. The claim, if any, ends when Redis has them."""
+        put = _Put(dict(entries), done)
         if self._resting():
+            self._remember(put.entries)
             return
         if len(self._unwritten) >= MAX_WRITES:
             self._metrics.cache_errors.labels("write_dropped").inc()
+            self._remember(put.entries)
             return
-        self._unwritten.append(_Put(dict(entries), done))
+        self._unwritten.append(put)
+        self._on_their_way |= put.entries
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write_all())
 
@@ -156,9 +161,12 @@ class Store:
         except TimeoutError:  # It waited for others' look-ups, too; theirs tell of Redis.
             self._metrics.cache_errors.labels("read").inc()
             return {}
-        for key, value in found.items():
-            self._local.put(key, value)
+        self._remember(found)
         return found
+
+    def _remember(self, entries: Mapping[str, bytes]) -> None:
+        for key, value in entries.items():
+            self._local.put(key, value)
 
     async def _read(self, asked: Sequence[Sequence[str]]) -> list[dict[str, bytes]]:
         """What is there of each one's keys, by one MGET; nothing where Redis does not answer."""
@@ -201,8 +209,19 @@ class Store:
                 await self._write(puts)
             except Exception as error:
                 self._metrics.cache_errors.labels("write").inc(len(puts))
+                for put in puts:
+                    self._remember(put.entries)
                 if not isinstance(error, (RedisError, OSError, TimeoutError)):
                     log.exception("redis was not written to")
+            finally:
+                self._arrived(puts)
+
+    def _arrived(self, puts: Sequence["_Put"]) -> None:
+        for put in puts:
+            for key, value in put.entries.items():
+                # Not what somebody else has put there since.
+                if self._on_their_way.get(key) is value:
+                    del self._on_their_way[key]
 
     async def _write(self, puts: Sequence["_Put"]) -> None:
         async with asyncio.timeout(WRITE_TIMEOUT):

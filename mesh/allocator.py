@@ -44,6 +44,12 @@ def keep_freed_memory() -> None:
     _tell({_MMAP_THRESHOLD: 32 * 1024**2, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 256 * 1024**2})
 
 
+def give_back_free() -> None:
+    """Return to the system all whole pages that nothing uses now, and that would else be kept."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)
+    trim(0)
+
+
 def _tell(options: Mapping[int, int]) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: None)
     for option, value in options.items():

@@ -45,16 +45,22 @@ def _as_it_is(length: int) -> int:
     return length
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """One network on one device. As many threads at a time may call it as MESH_WORKERS says.
 
-    `length` says how long it likes the inputs to be for a batch whose longest item is so long.
+    `length` says how long it likes the inputs to be for a batch whose longest item is so long;
+    `release` gives back what inputs took so far, of which others may need less.
     """
 
     run: Callable[[Inputs], Array]
     dim: int
     length: Callable[[int], int] = _as_it_is
+    release: Callable[[], None] = _nothing
 
     def __call__(self, inputs: Inputs) -> Array:
         """A batch: float32 of shape (items, dim)."""
@@ -151,6 +157,16 @@ def builders(kind: Kind, settings: NodeSettings, artifact: Artifact) -> list[Eng
     Raises EngineUnsuitable where the engine is not installed or has no such dtype or device.
     """
     return _BUILDERS[kind.engine](kind, settings, artifact)
+
+
+def noting(build: EngineBuilder, engines: list[Engine]) -> EngineBuilder:
+    """The same builder, which puts what it builds into the list as well."""
+
+    def build_and_note(make: MakeNetwork, example: Inputs) -> Engine:
+        engines.append(build(make, example))
+        return engines[-1]
+
+    return build_and_note
 
 
 def _torch_builders(kind: Kind, settings: NodeSettings, artifact: Artifact) -> list[EngineBuilder]:

@@ -16,12 +16,14 @@ from mesh.classifying import Classifier
 from mesh.encoder_service import EncoderService
 from mesh.encoding import Encoder, Usual
 from mesh.engine import (
+    Engine,
     EngineBuilder,
     EngineUnsuitable,
     Kind,
     builders,
     is_on_cpu,
     kinds,
+    noting,
     prepare,
 )
 from mesh.fusion_service import FusionService
@@ -151,12 +153,15 @@ def _load_encoders(
     kind: Kind, settings: NodeSettings, artifact: Artifact, load: LoadEncoder
 ) -> Encoders:
     with artifact.blamed():
+        engines: list[Engine] = []
         made = builders(kind, settings, artifact)
-        encoders = [load(artifact, builder, settings) for builder in made]
+        encoders = [load(artifact, noting(build, engines), settings) for build in made]
         for encoder in encoders:  # The golden examples also warm it up.
             least = check_encoder(encoder, artifact, kind.tolerance)
             check_batches(encoder, artifact, kind.tolerance)
             _log_holding(least, kind, artifact)
+        for engine in engines:  # Golden examples, in pairs, may be larger than what comes.
+            engine.release()
     return encoders
 
 

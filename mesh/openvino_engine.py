@@ -63,7 +63,7 @@ def openvino_engine(make: MakeNetwork, example: Inputs, *, setup: Setup) -> Engi
 
     dim = run(example).shape[1]
     unload_files()
-    return Engine(run, dim)
+    return Engine(run, dim, release=compiled.release)
 
 
 def _model(make: MakeNetwork, example: Inputs, setup: Setup) -> Any:
@@ -94,6 +94,13 @@ class _Compiled:
         try:
             yield request
         finally:
+            self._idle.put(request)
+
+    def release(self) -> None:
+        """Give back what those that compute nothing now keep for the next inputs."""
+        idle = list(iter(self._idle_one, None))
+        for request in idle:
+            request.get_compiled_model().release_memory()
             self._idle.put(request)
 
     def _idle_one(self) -> Any:

@@ -95,6 +95,76 @@ async def test_memory_answers_before_redis(redis: FakeRedis, metrics: GatewayMet
     await store.close()
 
 
+async def test_memory_keeps_what_was_asked_for_again(
+    redis: FakeRedis, metrics: GatewayMetrics
+) -> None:
+    """Once Redis has what was put, memory lets go of it; whoever asks for it brings it back."""
+    store = open_store(redis, metrics, lru_bytes=10_000)
+    store.put({"a": b"1"})
+    assert store.at_hand("a") == b"1"
+    await store.close()
+    assert store.at_hand("a") is None
+    assert await store.get(["a"]) == {"a": b"1"}
+    assert store.at_hand("a") == b"1"
+    assert await store.get(["a"]) == {"a": b"1"}
+    assert redis.mgets == [["a"]]
+
+
+@pytest.mark.parametrize("lru_bytes", [0, 10_000])
+async def test_what_is_being_written_is_found(
+    redis: FakeRedis, metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch, lru_bytes: int
+) -> None:
+    """Nobody misses it meanwhile, not even while Redis takes its time."""
+    monkeypatch.setattr(storing, "WRITE_TIMEOUT", 0.2)
+    redis.hangs = True
+    store = open_store(redis, metrics, lru_bytes)
+    store.put({"a": b"1"})
+    await asyncio.sleep(2 * storing.WRITE_PAUSE)
+    assert redis.writes == 1
+    assert await store.get(["a"]) == {"a": b"1"}
+    assert redis.mgets == []
+    await store.close()
+
+
+async def test_what_was_put_again_while_it_was_written_is_not_forgotten(
+    redis: FakeRedis, metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first write ends; the second's entry is still on its way."""
+    takes = asyncio.Event()
+    monkeypatch.setattr(redis, "_answer", takes.wait)
+    store = open_store(redis, metrics)
+    store.put({"a": b"1"})
+    while not redis.writes:
+        await asyncio.sleep(0)
+    store.put({"a": b"2"})
+    takes.set()
+    while not redis.entries:
+        await asyncio.sleep(0)
+    assert store.at_hand("a") == b"2"
+    await store.close()
+    assert redis.entries == {"a": b"2"}
+    assert store.at_hand("a") is None
+
+
+async def test_what_redis_does_not_take_stays_in_memory(
+    redis: FakeRedis, metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a write failed, Redis is left alone, or too much waits for it already."""
+    monkeypatch.setattr(storing, "PAUSE", 60.0)
+    monkeypatch.setattr(storing, "MAX_WRITES", 1)
+    redis.error = RedisConnectionError("refused")
+    store = open_store(redis, metrics, lru_bytes=10_000)
+    store.put({"failed": b"1"})
+    store.put({"dropped": b"2"})
+    await store.close()
+    for _ in range(storing.PATIENCE):
+        await store.get(["x"])
+    store.put({"resting": b"3"})
+    await store.close()
+    assert [store.at_hand(key) for key in ("failed", "dropped", "resting")] == [b"1", b"2", b"3"]
+    assert errors(metrics, "write") == errors(metrics, "write_dropped") == 1
+
+
 async def test_look_ups_of_one_moment_share_a_round_trip(
     redis: FakeRedis, metrics: GatewayMetrics
 ) -> None:

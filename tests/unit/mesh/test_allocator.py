@@ -35,6 +35,9 @@ with open("/proc/self/statm") as file:
 """
 
 
+TRIMMED = LARGE.replace("del blocks", "del blocks; allocator.give_back_free()")
+
+
 def told(what: str, program: str) -> subprocess.CompletedProcess[str]:
     """What a program prints that first calls one of the module's functions, or none."""
     own = {
@@ -55,5 +58,12 @@ def test_many_threads_share_two_arenas() -> None:
 def test_freed_memory_is_kept_or_given_back() -> None:
     """160 MB in blocks of 8: the process keeps them, or has next to none of them any more."""
     kept, given = (int(told(f, LARGE).stdout) for f in ("keep_freed_memory", "give_memory_back"))
+
+    assert kept - given > 100e6
+
+
+def test_what_was_kept_can_be_given_back() -> None:
+    """All of it at once, by a process that wants it no more."""
+    kept, given = (int(told("keep_freed_memory", program).stdout) for program in (LARGE, TRIMMED))
 
     assert kept - given > 100e6

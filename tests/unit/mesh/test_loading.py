@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from prometheus_client import CollectorRegistry
@@ -14,11 +15,11 @@ from mesh import loading, warming
 from mesh.artifact import Artifact, ArtifactError
 from mesh.calibration import Costs
 from mesh.encoding import Usual
-from mesh.engine import EngineBuilder
+from mesh.engine import Engine, EngineBuilder, Inputs, MakeNetwork
 from mesh.golden import GoldenMismatch
 from mesh.item_encoder import ItemEncoder
 from mesh.loading import load_encoder, load_fusion
-from mesh.settings import NodeSettings
+from mesh.settings import InputLimits, NodeSettings
 from mesh.telemetry import NodeMetrics
 from tests import fake_artifacts
 from tests.fake_models import FakeClassifier, FakeEncoder
@@ -80,6 +81,28 @@ async def test_a_full_batch_is_computed_before_the_first_request(
     load_encoder(asked, metrics, "text", lambda *_: encoder)
 
     assert [len(batch) for batch in encoder.batches].count(4) == 1
+
+
+async def test_what_golden_examples_took_is_given_back_before_the_full_batch(
+    tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every engine; the full batch then has what it needs."""
+    fake_artifacts.write_encoder(tmp_path / "text")
+    encoder = FakeEncoder(Artifact.open(tmp_path / "text").version)
+    computed: list[int] = []
+
+    def build(make: MakeNetwork, example: Inputs) -> Engine:
+        return Engine(np.asarray, 3, release=lambda: computed.append(len(encoder.batches)))
+
+    def load(artifact: Artifact, engine: EngineBuilder, limits: InputLimits) -> FakeEncoder:
+        engine(torch.nn.Identity, {})
+        return encoder
+
+    monkeypatch.setattr(loading, "builders", lambda *_: [build, build])
+    load_encoder(settings(tmp_path).model_copy(update=ONE_KIND), metrics, "text", load)
+
+    assert computed[0] == computed[1] > 0
+    assert len(encoder.batches) > computed[0]
 
 
 async def test_a_node_computes_batches_in_the_parts_that_were_measured(

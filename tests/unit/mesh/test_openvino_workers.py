@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from mesh import openvino_engine as module
+from mesh.allocator import give_back_free
 from mesh.engine import EngineUnsuitable
 from tests.unit.mesh.networks import INPUTS, Pooled, engine, openvino_setup
 
 # What takes a moment.
 LARGE = {"x": torch.ones(64, 4000, 8), "lengths": torch.full((64,), 4000)}
+# Whose hidden layer has 31 MB.
+HUGE = {"x": torch.ones(64, 30_000, 8), "lengths": torch.full((64,), 30_000)}
 
 
 def test_workers_compute_at_the_same_time_and_each_its_own(tmp_path: Path) -> None:
@@ -91,6 +94,28 @@ def test_the_file_of_the_weights_takes_no_memory(tmp_path: Path) -> None:
     [weights] = tmp_path.glob("cache/*/model.bin")
     assert weights.stat().st_size > 16e6
     assert _resident(weights) < 1e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells what is in memory")
+def test_what_inputs_took_can_be_given_back(tmp_path: Path) -> None:
+    """By all that compute nothing; what comes then is computed as before."""
+    compute = engine(Pooled(), openvino_setup(tmp_path, workers=2))
+    expected = compute(INPUTS)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(compute, [HUGE] * 8))
+    give_back_free()
+    before = _anonymous()
+    compute.release()
+    give_back_free()
+    # At least each one's hidden layer.
+    assert before - _anonymous() > 2 * 30e6
+    assert np.array_equal(compute(INPUTS), expected)
+
+
+def _anonymous() -> float:
+    """Bytes of this process's own memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(1024 * float(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def _resident(file: Path) -> float:
