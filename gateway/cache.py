@@ -13,18 +13,20 @@ from struct import Struct, error
 from typing import Final, Protocol
 
 from blake3 import blake3
-from google.protobuf.message import DecodeError
 
 from gateway.clients import Head, Scores
 from gateway.digests import Digests
 from gateway.metrics import GatewayMetrics
 from gateway.store import Claim
-from mesh.embedding import Embedding, Modality, embedding_from_pb, embedding_to_pb
+from mesh.embedding import ITEM_BYTES, Embedding, Modality
 from mesh.errors import MeshError
-from mesh.v1 import embedding_pb2
 
 # The order of a packed result's bits.
 _MODALITIES: Final = tuple(Modality)
+# The order of a packed embedding's dtypes, and its head: the places of modality and dtype, whether
+# the input was cut, how many numbers there are, and the bytes of the version.
+_DTYPES: Final = tuple(ITEM_BYTES)
+_EMBEDDING: Final = Struct("<BB?II")
 _NOTHING: Final[frozenset[Modality]] = frozenset()
 
 
@@ -77,10 +79,10 @@ class Cache:
 
         Without `with_result` only embeddings are looked for, as an explanation needs them.
         """
-        keys = [result_key(head.version, digests) for head in heads] if with_result else []
-        keys += {key for head in heads for key in _embedding_keys(head, digests).values()}
-        values = await self._store.get(keys)
-        found = _best(heads, digests, values)
+        results = [result_key(head.version, digests) for head in heads] if with_result else []
+        embeddings = {key for head in heads for key in _embedding_keys(head, digests).values()}
+        values = await self._store.get([*results, *embeddings])
+        found = _result(heads, results, values) or _best(heads, digests, values)
         self._count(found, digests)
         return found
 
@@ -102,43 +104,53 @@ class Cache:
         self._store.put({result_key(head.version, digests): pack_result(result, head)})
 
     def _count(self, found: Found, digests: Digests) -> None:
-        hit = "hit" if found.result else "miss"
-        self._metrics.cache.labels("result", hit).inc()
+        self._metrics.looked_up("result", found.result is not None)
         if not found.result:
             for modality in digests:
-                hit = "hit" if modality in found.embeddings else "miss"
-                self._metrics.cache.labels(modality, hit).inc()
+                self._metrics.looked_up(modality, modality in found.embeddings)
 
 
 def embedding_key(modality: Modality, version: str, digest: str) -> str:
     """Where the embedding of one input by one encoder version lies."""
-    return f"mesh:2:embedding:{modality}:{version}:{digest}"
+    return f"mesh:3:embedding:{modality}:{version}:{digest}"
 
 
 def claim_key(modality: Modality, digest: str) -> str:
     """Where a gateway says that it encodes an input, whichever version will answer."""
-    return f"mesh:2:encoding:{modality}:{digest}"
+    return f"mesh:3:encoding:{modality}:{digest}"
 
 
 def result_key(fusion_version: str, digests: Digests) -> str:
     """Where the answer of one fusion version to one set of inputs lies."""
     parts = ";".join([f"{m}={digests[m]}" for m in _MODALITIES if m in digests])
-    return f"mesh:2:result:{fusion_version}:{blake3(parts.encode()).hexdigest()}"
+    return f"mesh:3:result:{fusion_version}:{blake3(parts.encode()).hexdigest()}"
 
 
 def pack(embedding: Embedding) -> bytes:
-    """An embedding as a store's value."""
-    return embedding_to_pb(embedding).SerializeToString()
+    """An embedding as a store's value: a head of fixed size, the version, and the numbers."""
+    version = embedding.version.encode()
+    head = _EMBEDDING.pack(
+        _MODALITIES.index(embedding.modality),
+        _DTYPES.index(embedding.dtype),
+        embedding.truncated,
+        embedding.dim,
+        len(version),
+    )
+    return head + version + embedding.data
 
 
 def unpack(value: bytes | None, modality: Modality, version: str) -> Embedding | None:
     """A store's value as an embedding; None for a value that is none, or another one's."""
-    try:
-        found = embedding_from_pb(embedding_pb2.Embedding.FromString(value)) if value else None
-    except (DecodeError, MeshError):
+    if value is None:
         return None
-    fits = found is not None and (found.modality, found.version) == (modality, version)
-    return found if fits else None
+    try:
+        place, dtype, truncated, dim, size = _EMBEDDING.unpack_from(value)
+        end = _EMBEDDING.size + size
+        if place != _MODALITIES.index(modality) or value[_EMBEDDING.size : end] != version.encode():
+            return None
+        return Embedding(modality, version, _DTYPES[dtype], dim, value[end:], truncated)
+    except (error, IndexError, MeshError):
+        return None
 
 
 def pack_result(result: Result, head: Head) -> bytes:
@@ -182,12 +194,19 @@ def _embedding_keys(head: Head, digests: Digests) -> dict[Modality, str]:
     }
 
 
-def _best(heads: Sequence[Head], digests: Digests, values: Mapping[str, bytes]) -> Found:
-    """The result of the first head that has one, else the head with the most embeddings."""
-    best = Found()
-    for head in heads:
-        if result := unpack_result(values.get(result_key(head.version, digests)), head):
+def _result(
+    heads: Sequence[Head], keys: Sequence[str], values: Mapping[str, bytes]
+) -> Found | None:
+    """The result of the first head that has one, where results were looked for."""
+    for head, key in zip(heads, keys, strict=False):
+        if result := unpack_result(values.get(key), head):
             return Found(result)
+    return None
+
+
+def _best(heads: Sequence[Head], digests: Digests, values: Mapping[str, bytes]) -> Found:
+    """What the head with the most embeddings has of them."""
+    best = Found()
     for head in heads:
         keys = _embedding_keys(head, digests)
         there = {

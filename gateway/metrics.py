@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway.sharing import Share, Tally
+from mesh.embedding import Modality
 
 # Seconds. A cached answer takes one of them, a busy mesh ten.
 STAGE_BUCKETS: Final = (
@@ -55,7 +56,12 @@ class GatewayMetrics:
         self.stages = {name: self.stage_seconds.labels(name) for name in STAGES}
         self._answers: dict[int, Counter] = {}
         self.cache = counter("mesh_cache_total", "Entries looked up.", ["modality", "result"])
-        self._recalled = self.cache.labels("result", "hit")
+        # Else each is looked up anew, by the text of its labels.
+        self._looked_up = {
+            (kind, hit): self.cache.labels(kind, "hit" if hit else "miss")
+            for kind in ("result", *Modality)
+            for hit in (True, False)
+        }
         self.cache_round_trips = counter("mesh_cache_round_trips_total", "MGETs sent to Redis.")
         self.cache_errors = counter(
             "mesh_cache_errors_total", "Redis operations that failed.", ["operation"]
@@ -90,13 +96,17 @@ class GatewayMetrics:
 
     def answered(self, status: int) -> None:
         """One answer to POST /predict."""
-        if status not in self._answers:  # Else looked up anew for each, by the text of its labels.
+        if status not in self._answers:  # As for what is looked up.
             self._answers[status] = self.requests.labels(str(status))
         self._answers[status].inc()
 
+    def looked_up(self, kind: str, hit: bool) -> None:
+        """One look for a result, or for a modality's embedding."""
+        self._looked_up[kind, hit].inc()
+
     def recalled(self, seconds: float) -> None:
         """One answer that this process knew, and how long it took to find it."""
-        self._recalled.inc()
+        self.looked_up("result", hit=True)
         self.stages["cache"].observe(seconds)
 
     def text(self) -> bytes:

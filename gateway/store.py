@@ -86,6 +86,9 @@ class Store:
         self, client: "redis.asyncio.Redis", settings: GatewaySettings, metrics: GatewayMetrics
     ):
         self._redis = client
+        # As a rule there is one look-up at a time, and one write. To take a connection from the
+        # pool for each would cost nearly as much as to send it.
+        self._reader, self._writer = client.client(), client.client()
         self._ttl = settings.cache_ttl
         self._local = LocalStore(settings.cache_lru_bytes)
         self._metrics = metrics
@@ -104,8 +107,9 @@ class Store:
             settings.redis_url,
             max_connections=MAX_CONNECTIONS,
             timeout=READ_TIMEOUT,
+            # Whoever asks waits no longer than that, either, by a time-out of its own.
             socket_connect_timeout=WRITE_TIMEOUT,
-            socket_timeout=WRITE_TIMEOUT,
+            socket_timeout=None,
             # Once more on a fresh connection: the pooled one may be from before Redis restarted.
             retry=Retry(NoBackoff(), 1),
         )
@@ -126,7 +130,7 @@ class Store:
 
     async def peek(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """What Redis has of `keys`, whatever memory says; None where it does not answer."""
-        return await self._ask(partial(self._mget, keys), READ_TIMEOUT)
+        return await self._ask(partial(self._mget, self._redis, keys), READ_TIMEOUT)
 
     async def claim(self, claim: Claim, seconds: float, patience: float) -> bool | None:
         """Hold a key for `seconds`. False where somebody does; None where Redis does not answer."""
@@ -134,16 +138,14 @@ class Store:
 
     def put(self, entries: Mapping[str, bytes], done: Claim | None = None) -> None:
         """Keep entries, to be found from now on. The claim, if any, ends when Redis has them."""
-        put = _Put(dict(entries), done)
-        if self._resting():
-            self._remember(put.entries)
+        resting = self._resting()
+        if resting or len(self._unwritten) >= MAX_WRITES:
+            if not resting:
+                self._metrics.cache_errors.labels("write_dropped").inc()
+            self._remember(entries)
             return
-        if len(self._unwritten) >= MAX_WRITES:
-            self._metrics.cache_errors.labels("write_dropped").inc()
-            self._remember(put.entries)
-            return
-        self._unwritten.append(put)
-        self._on_their_way |= put.entries
+        self._unwritten.append(_Put(dict(entries), done))
+        self._on_their_way |= entries
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._write_all())
 
@@ -152,7 +154,8 @@ class Store:
         if self._writing is not None:
             await self._writing
         await self._reads.close()
-        await self._redis.aclose()
+        for client in (self._reader, self._writer, self._redis):
+            await client.aclose()
 
     async def _fetch(self, keys: list[str]) -> dict[str, bytes]:
         try:
@@ -171,12 +174,12 @@ class Store:
     async def _read(self, asked: Sequence[Sequence[str]]) -> list[dict[str, bytes]]:
         """What is there of each one's keys, by one MGET; nothing where Redis does not answer."""
         keys = list(dict.fromkeys(chain(*asked)))
-        found = await self._ask(partial(self._mget, keys), MGET_TIMEOUT) or {}
+        found = await self._ask(partial(self._mget, self._reader, keys), MGET_TIMEOUT) or {}
         return [{key: found[key] for key in keys if key in found} for keys in asked]
 
-    async def _mget(self, keys: Sequence[str]) -> dict[str, bytes]:
+    async def _mget(self, client: "redis.asyncio.Redis", keys: Sequence[str]) -> dict[str, bytes]:
         self._metrics.cache_round_trips.inc()
-        values = await self._redis.mget(keys)
+        values = await client.mget(keys)
         return {
             key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)
         }
@@ -205,34 +208,31 @@ class Store:
         while self._unwritten:
             await asyncio.sleep(WRITE_PAUSE)
             puts, self._unwritten = self._unwritten, []
+            entries = [entry for put in puts for entry in put.entries.items()]
             try:
-                await self._write(puts)
+                await self._write(entries, [put.done for put in puts if put.done])
             except Exception as error:
                 self._metrics.cache_errors.labels("write").inc(len(puts))
-                for put in puts:
-                    self._remember(put.entries)
+                self._remember(dict(entries))
                 if not isinstance(error, (RedisError, OSError, TimeoutError)):
                     log.exception("redis was not written to")
             finally:
-                self._arrived(puts)
+                self._forget(entries)
 
-    def _arrived(self, puts: Sequence["_Put"]) -> None:
-        for put in puts:
-            for key, value in put.entries.items():
-                # Not what somebody else has put there since.
-                if self._on_their_way.get(key) is value:
-                    del self._on_their_way[key]
+    def _forget(self, entries: Sequence[tuple[str, bytes]]) -> None:
+        for key, value in entries:
+            # Not what somebody has put there since.
+            if self._on_their_way.get(key) is value:
+                del self._on_their_way[key]
 
-    async def _write(self, puts: Sequence["_Put"]) -> None:
+    async def _write(self, entries: Sequence[tuple[str, bytes]], over: Sequence[Claim]) -> None:
         async with asyncio.timeout(WRITE_TIMEOUT):
-            entries = [entry for put in puts for entry in put.entries.items()]
-            over = [put.done for put in puts if put.done]
             keys = [*[key for key, _ in entries], *[claim.key for claim in over]]
             args: list[str | bytes | int] = [len(entries)]
             for _, value in entries:
                 args += value, self._lifetime_ms()
             args += [claim.token for claim in over]
-            await self._redis.eval(WRITE, len(keys), *keys, *args)
+            await self._writer.eval(WRITE, len(keys), *keys, *args)
 
     def _lifetime_ms(self) -> int:
         # Not a secret: it only spreads the ends of the entries.

@@ -24,6 +24,10 @@ class FakeRedis:
         self.hangs = False
         self.writes = 0
 
+    def client(self) -> "FakeRedis":
+        """One with a connection of its own."""
+        return self
+
     async def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         self.mgets.append(list(keys))
         await self._answer()
