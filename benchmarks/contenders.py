@@ -25,6 +25,8 @@ MESH: Final = "mesh"
 START: Final = 180.0
 LOADED: Final = 60.0
 PROBE: Final = 30.0
+# Of a server that has just answered all that it was sent.
+ANSWERS: Final = 5.0
 # Requests whose class is compared with the mesh's.
 COMPARED: Final = 8
 
@@ -113,6 +115,16 @@ def require_same(found: list[str], expected: list[str]) -> None:
     same = sum(one == other for one, other in zip(found, expected, strict=True))
     if same < COMPARED - 1:
         raise BenchError(f"it answers {found}, the mesh {expected}")
+
+
+def require_answer(url: str, bodies: Bodies) -> None:
+    """BenchError where a server does not answer at once."""
+    content, headers = bodies.stamped(0, 0), {"Content-Type": bodies.content_type}
+    try:
+        got = httpx.post(url, content=content, headers=headers, trust_env=False, timeout=ANSWERS)
+        got.raise_for_status()
+    except httpx.HTTPError as error:
+        raise BenchError(f"{url} answers no more: {error!r}") from error
 
 
 def _class(url: str, bodies: Bodies, body: int, labels: list[str]) -> str:

@@ -17,11 +17,12 @@ from blake3 import blake3
 from gateway.clients import Head, Scores
 from gateway.digests import Digests
 from gateway.metrics import GatewayMetrics
-from gateway.store import Claim
+from gateway.writing import Claim
 from mesh.embedding import ITEM_BYTES, Embedding, Modality
 from mesh.errors import MeshError
 
-# The order of a packed result's bits.
+# The order of a packed result's bits, and of packed embeddings' modalities. Like that of dtypes it
+# is part of what is stored: add at the end alone, or begin keys by another number.
 _MODALITIES: Final = tuple(Modality)
 # The order of a packed embedding's dtypes, and its head: the places of modality and dtype, whether
 # the input was cut, how many numbers there are, and the bytes of the version.

@@ -56,7 +56,7 @@ class GatewayMetrics:
         self.stages = {name: self.stage_seconds.labels(name) for name in STAGES}
         self._answers: dict[int, Counter] = {}
         self.cache = counter("mesh_cache_total", "Entries looked up.", ["modality", "result"])
-        # Else each is looked up anew, by the text of its labels.
+        # Once for all, as for answers.
         self._looked_up = {
             (kind, hit): self.cache.labels(kind, "hit" if hit else "miss")
             for kind in ("result", *Modality)
@@ -96,7 +96,7 @@ class GatewayMetrics:
 
     def answered(self, status: int) -> None:
         """One answer to POST /predict."""
-        if status not in self._answers:  # As for what is looked up.
+        if status not in self._answers:  # Labels are texts, and dear to look up by.
             self._answers[status] = self.requests.labels(str(status))
         self._answers[status].inc()
 

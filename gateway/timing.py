@@ -17,7 +17,7 @@ class StageTimer:
         return _Stage(self, name)
 
     def add(self, name: str, seconds: float) -> None:
-        """Add to stage `name`."""
+        """Add so much to stage `name`."""
         self._metrics.stages[name].observe(seconds)
         self._stages[name] += seconds
 

@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 from gateway.cache import Cache, claim_key, embedding_key, unpack
-from gateway.store import READ_TIMEOUT, Claim
+from gateway.store import READ_TIMEOUT
+from gateway.writing import Claim
 from mesh.embedding import Embedding, Modality
 
 # Seconds that a claim lasts at most, and that anybody waits for one: many times what an encoder

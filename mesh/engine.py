@@ -54,7 +54,7 @@ class Engine:
     """One network on one device. As many threads at a time may call it as MESH_WORKERS says.
 
     `length` says how long it likes the inputs to be for a batch whose longest item is so long;
-    `release` gives back what inputs took so far, of which others may need less.
+    `release` gives back the memory that it keeps for the largest inputs so far.
     """
 
     run: Callable[[Inputs], Array]

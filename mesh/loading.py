@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from mesh.allocator import give_back_free
 from mesh.artifact import Artifact
 from mesh.calibration import best_costs, clock_of, core_seconds, seconds_per_item, usual
 from mesh.choosing import choose, first, keep_choice, known_choice
@@ -162,6 +163,7 @@ def _load_encoders(
             _log_holding(least, kind, artifact)
         for engine in engines:  # Golden examples, in pairs, may be larger than what comes.
             engine.release()
+        give_back_free()
     return encoders
 
 

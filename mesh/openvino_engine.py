@@ -90,18 +90,25 @@ class _Compiled:
     @contextmanager
     def request(self) -> Iterator[Any]:
         """What computes, and nobody else uses meanwhile."""
-        request = self._idle_one() or self._another() or self._idle.get()
+        idle = self._idle_one()
+        further = None if idle else self._another()
+        request = idle or further or self._idle.get()
         try:
             yield request
         finally:
+            if further:  # By now it has its own form of all that it needs of the file.
+                unload_files()
             self._idle.put(request)
 
     def release(self) -> None:
         """Give back what those that compute nothing now keep for the next inputs."""
-        idle = list(iter(self._idle_one, None))
-        for request in idle:
-            request.get_compiled_model().release_memory()
-            self._idle.put(request)
+        for request in list(iter(self._idle_one, None)):
+            try:
+                request.get_compiled_model().release_memory()
+            except RuntimeError as error:  # It computes on all the same.
+                log.warning("memory_not_released", reason=last_line(error))
+            finally:
+                self._idle.put(request)
 
     def _idle_one(self) -> Any:
         with suppress(Empty):
@@ -113,12 +120,9 @@ class _Compiled:
             self._left, may_grow = max(0, self._left - 1), self._left > 0
         if may_grow:
             try:
-                request = self._compile()
+                return self._compile()
             except (EngineUnsuitable, MemoryError) as error:
                 log.warning("no_further_model", reason=str(error))
-            else:
-                unload_files()
-                return request
         return None
 
 

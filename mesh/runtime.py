@@ -11,8 +11,6 @@ import struct
 import sys
 from typing import Final
 
-from mesh.allocator import give_back_free
-
 # New objects that survive before Python looks for cycles among them, instead of its 700, most of
 # which are still in use. Ours make few.
 COLLECT_AFTER: Final = 20_000
@@ -109,10 +107,8 @@ def end_with_parent(parent: int) -> None:
 def settle() -> None:
     """Keep garbage collection away from all that there is now, once everything is loaded.
 
-    A full one would go through half a million objects of the libraries, while requests wait. What
-    loading left free goes back to the system.
+    A full one would go through half a million objects of the libraries, while requests wait.
     """
     gc.collect()
     gc.freeze()
-    give_back_free()
     gc.set_threshold(COLLECT_AFTER)

@@ -1,15 +1,21 @@
 """The store over a real Redis that comes, goes and hangs."""
 
 import asyncio
+import contextlib
 import signal
+import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Self
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from gateway.metrics import GatewayMetrics
-from gateway.store import Claim, Store
+from gateway.store import Store
+from gateway.writing import Claim
 from mesh.settings import GatewaySettings
 from tests.redis_process import RedisProcess
 
@@ -124,7 +130,86 @@ async def test_redis_that_hangs_never_mixes_answers_up(redis: RedisProcess, stor
         redis.signal(signal.SIGSTOP)
         assert await asyncio.gather(*(store.get([key]) for key in keys)) == [{}] * len(keys)
         redis.signal(signal.SIGCONT)
-        await until_found(store, keys[0], keys[0].encode())
+        async with asyncio.timeout(10):  # Its own connection is another one than that of a peek.
+            while not await store.get(keys):
+                await asyncio.sleep(0.02)
         answers = await asyncio.gather(*(store.get([key]) for key in keys))
         for key, answer in zip(keys, answers, strict=True):
             assert answer in ({}, {key: key.encode()})
+
+
+async def test_look_ups_and_writes_have_a_connection_each(
+    redis: RedisProcess, store: Store
+) -> None:
+    """However many there are; a pool would open more for those of one moment."""
+    for index in range(20):
+        store.put({str(index): b"1"})
+        await store.get(["x", str(index)])
+        await asyncio.sleep(0.002)
+    async with Redis.from_url(redis.url) as client:
+        connections = await client.client_list()
+        assert len(connections) == 2 + 1
+
+
+def test_a_connection_that_is_reset_costs_no_answer(redis: RedisProcess) -> None:
+    """As by a proxy that forgot it; the gateway's event loop tells of it by another error."""
+
+    async def look_up_twice() -> None:
+        async with Resetting(redis.port) as proxy:
+            settings = GatewaySettings(
+                redis_url=f"redis://127.0.0.1:{proxy.port}", cache_lru_bytes=0
+            )
+            store = Store.connect(settings, GatewayMetrics())
+            store.put({"a": b"1"})
+            await until_found(store, "a", b"1")
+            assert await store.get(["a"]) == {"a": b"1"}
+            await proxy.reset()
+            assert await store.get(["a"]) == {"a": b"1"}
+            await proxy.reset()
+            store.put({"b": b"2"})
+            await until_found(store, "b", b"2")
+            await store.close()
+
+    uvloop.run(look_up_twice())
+
+
+class Resetting:
+    """A proxy before a Redis, which can reset all connections that it has."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._ends: list[asyncio.StreamWriter] = []
+        self._flows: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1")
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for flow in self._flows:
+            flow.cancel()
+        await asyncio.gather(*self._flows, return_exceptions=True)
+
+    async def reset(self) -> None:
+        """Neither side hears of it by a proper end."""
+        for end in self._ends:
+            linger = struct.pack("ii", 1, 0)
+            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            end.transport.abort()
+        self._ends.clear()
+        await asyncio.sleep(0.05)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        self._ends += writer, back
+        for one, other in ((reader, back), (there, writer)):
+            self._flows.append(asyncio.create_task(_flow(one, other)))
+
+
+async def _flow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()

@@ -1,10 +1,14 @@
 """Contenders do the same work, by the engines and settings that a section names."""
 
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from benchmarks.contenders import documented, named, require_same, tuned
+from benchmarks.bodies import MULTIPART, write_bodies
+from benchmarks.contenders import documented, named, require_answer, require_same, tuned
 from benchmarks.processes import BenchError, Command
 from benchmarks.setup import Setup, setups
 
@@ -57,3 +61,28 @@ def test_the_users_settings_are_not_measured(monkeypatch: pytest.MonkeyPatch) ->
     environment = Command([], Path("log"), {"MESH_THREADS": "1"}).environment
     assert "MESH_TIMEOUT" not in environment
     assert (environment["MESH_THREADS"], environment["LANG"]) == ("1", "C")
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_server_that_answers_no_more_is_not_weighed(tmp_path: Path, status: int) -> None:
+    """Whether it says so itself, or is gone."""
+    bodies = write_bodies(tmp_path, "text", MULTIPART)
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        with nullcontext() if status == 200 else pytest.raises(BenchError, match="no more"):
+            require_answer(url, bodies)
+        thread.join()
+    with pytest.raises(BenchError, match="no more"):
+        require_answer(url, bodies)

@@ -13,8 +13,8 @@ from gateway.digests import digests_of
 from gateway.embedder import Embedder
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
-from gateway.store import Claim
 from gateway.turns import Turns
+from gateway.writing import Claim
 from mesh.embedding import Embedding, Modality
 from mesh.errors import MeshError, VersionMismatch
 

@@ -10,6 +10,7 @@ from gateway import cache as caching
 from gateway.cache import Cache, Result, embedding_key, result_key, unpack_result
 from gateway.clients import Scores
 from gateway.metrics import GatewayMetrics
+from mesh.embedding import ITEM_BYTES
 from tests.unit.gateway.fakes import AUDIO, IMAGE, TEXT, FakeStore, embedding, head
 
 DIGESTS = {TEXT: "t", IMAGE: "i", AUDIO: "a"}
@@ -50,9 +51,11 @@ def test_result_keys_depend_on_what_was_sent_not_on_its_order() -> None:
     assert result_key("f", DIGESTS) != result_key("g", DIGESTS)
 
 
-async def test_embeddings_come_back_as_they_were_kept(cache: Cache) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+async def test_embeddings_come_back_as_they_were_kept(cache: Cache, dtype: str) -> None:
     """Also the mark that the encoder had cut the input."""
-    kept = {TEXT: embedding(TEXT, truncated=True)}
+    whole = embedding(TEXT, truncated=True)
+    kept = {TEXT: replace(whole, dtype=dtype, data=whole.data[: whole.dim * ITEM_BYTES[dtype]])}
     cache.keep_embeddings(DIGESTS, kept)
     found = await cache.look_up([head()], DIGESTS)
     assert found.embeddings == kept
@@ -116,6 +119,8 @@ GARBAGE = (
     struct.pack("<B3d", 8, 0.2, 0.3, 0.5),  # There is no fourth modality that could be truncated.
     caching.pack(embedding(IMAGE)),
     caching.pack(embedding(TEXT, "v2")),
+    caching.pack(embedding(TEXT))[:-1],  # It has a number less than it says.
+    b"\x00\x07" + caching.pack(embedding(TEXT))[2:],  # There is no eighth dtype.
 )
 
 
