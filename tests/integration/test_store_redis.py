@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import uvloop
@@ -139,16 +139,25 @@ async def test_redis_that_hangs_never_mixes_answers_up(redis: RedisProcess, stor
 
 
 async def test_look_ups_and_writes_have_a_connection_each(
-    redis: RedisProcess, store: Store
+    redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many there are; a pool would open more for those of one moment."""
+    """However many there are: to ask the pool each time would cost nearly as much as to send it."""
+    client = Redis.from_url(redis.url)
+    taken = 0
+    take = client.connection_pool.get_connection
+
+    async def counted() -> Any:
+        nonlocal taken
+        taken += 1
+        return await take()
+
+    monkeypatch.setattr(client.connection_pool, "get_connection", counted)
+    store = Store(client, GatewaySettings(cache_lru_bytes=0), GatewayMetrics())
     for index in range(20):
         store.put({str(index): b"1"})
         await store.get(["x", str(index)])
-        await asyncio.sleep(0.002)
-    async with Redis.from_url(redis.url) as client:
-        connections = await client.client_list()
-        assert len(connections) == 2 + 1
+    await store.close()
+    assert taken == 2
 
 
 def test_a_connection_that_is_reset_costs_no_answer(redis: RedisProcess) -> None:
