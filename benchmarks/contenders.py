@@ -119,25 +119,27 @@ def require_same(found: list[str], expected: list[str]) -> None:
 
 def require_answer(url: str, bodies: Bodies) -> None:
     """BenchError where a server does not answer at once."""
-    content, headers = bodies.stamped(0, 0), {"Content-Type": bodies.content_type}
     try:
-        got = httpx.post(url, content=content, headers=headers, trust_env=False, timeout=ANSWERS)
-        got.raise_for_status()
+        _post(url, bodies, 0, ANSWERS).raise_for_status()
     except httpx.HTTPError as error:
         raise BenchError(f"{url} answers no more: {error!r}") from error
 
 
 def _class(url: str, bodies: Bodies, body: int, labels: list[str]) -> str:
-    content, headers = bodies.stamped(0, body), {"Content-Type": bodies.content_type}
     deadline, answer = time.monotonic() + LOADED, b""
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
-            got = httpx.post(url, content=content, headers=headers, trust_env=False, timeout=PROBE)
+            got = _post(url, bodies, body, PROBE)
             answer = got.content
             if got.is_success:
                 return named(answer, labels)
         time.sleep(0.2)
     raise BenchError(f"{url} does not answer: {answer[:500].decode(errors='replace')}")
+
+
+def _post(url: str, bodies: Bodies, body: int, timeout: float) -> httpx.Response:
+    content, headers = bodies.stamped(0, body), {"Content-Type": bodies.content_type}
+    return httpx.post(url, content=content, headers=headers, trust_env=False, timeout=timeout)
 
 
 def named(answer: bytes, labels: list[str]) -> str:

@@ -68,15 +68,11 @@ def modality_from_pb(value: pb.Modality) -> Modality:
         raise InvalidInput(f"unknown modality {value}") from None
 
 
-def embedding_to_pb(embedding: Embedding) -> pb.Embedding:
-    """The wire's form of an embedding."""
-    message = pb.Embedding()
-    write_embedding(embedding, message)
-    return message
-
-
 def write_embedding(embedding: Embedding, message: pb.Embedding) -> None:
-    """The same, into a part of another message, which would else serialise it to take it over."""
+    """The wire's form of an embedding, into a message or a part of one.
+
+    A part that was made by itself would be serialised to be taken over.
+    """
     message.modality = modality_to_pb(embedding.modality)
     message.version = embedding.version
     message.dtype = _DTYPE_TO_PB[embedding.dtype]

@@ -18,9 +18,8 @@ from benchmarks.peers import TUNED
 from benchmarks.processes import BenchError
 
 HALF: tuple[str, ...] = (MESH, *(peer.name for peer in TUNED))
-# How often a server may be begun in a round. Mosec's workers now and then end over a message that
-# came in two pieces, and with them the server; where all are slow, in most of its beginnings.
-TRIES = 5
+# How often a server may be begun in a round.
+TRIES = 3
 
 
 def run(bench: Bench) -> None:

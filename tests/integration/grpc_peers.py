@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from mesh.channels import message_options
-from mesh.embedding import Modality, embedding_to_pb
+from mesh.embedding import Modality, write_embedding
 from mesh.v1 import encoder_pb2, encoder_pb2_grpc, fusion_pb2, fusion_pb2_grpc
 from tests.unit.gateway.fakes import embedding
 
@@ -72,7 +72,9 @@ class EncoderPeer(encoder_pb2_grpc.EncoderServicer):
         if item.text == "bad":
             error = encoder_pb2.Error(code=encoder_pb2.CODE_INVALID, message="bad")
             return encoder_pb2.Result(error=error)
-        return encoder_pb2.Result(embedding=embedding_to_pb(embedding(Modality.TEXT)))
+        result = encoder_pb2.Result()
+        write_embedding(embedding(Modality.TEXT), result.embedding)
+        return result
 
 
 class FusionPeer(fusion_pb2_grpc.FusionServicer):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mesh.classifying import EncoderVersion
-from mesh.embedding import Embedding, Modality, embedding_to_pb
+from mesh.embedding import Embedding, Modality, write_embedding
 from mesh.fusion_service import MAX_EXAMPLES
 from mesh.v1 import embedding_pb2, fusion_pb2_grpc
 from mesh.v1 import fusion_pb2 as pb
@@ -47,7 +47,9 @@ def vector(
     """An embedding with these numbers, three ones unless told."""
     data = np.array(numbers or (1, 1, 1), dtype).tobytes()
     dim = len(numbers) or 3
-    return embedding_to_pb(Embedding(modality, version, dtype, dim, data))
+    message = embedding_pb2.Embedding()
+    write_embedding(Embedding(modality, version, dtype, dim, data), message)
+    return message
 
 
 async def classify(

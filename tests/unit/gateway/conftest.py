@@ -16,6 +16,7 @@ from gateway.sharing import Shared
 from mesh.settings import GatewaySettings
 from tests.gateway_fakes import FakeClassifier
 from tests.openapi import check_answer
+from tests.unit.gateway.fake_redis import FakeRedis
 
 SETTINGS = GatewaySettings(
     max_text_chars=20,
@@ -27,6 +28,18 @@ SETTINGS = GatewaySettings(
     timeout=5,
     timeout_max=8,
 )
+
+
+@pytest.fixture
+def metrics() -> GatewayMetrics:
+    """Of one process."""
+    return GatewayMetrics()
+
+
+@pytest.fixture
+def redis() -> FakeRedis:
+    """One that answers, until it is told otherwise."""
+    return FakeRedis()
 
 
 class Web:

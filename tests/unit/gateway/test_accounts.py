@@ -31,12 +31,6 @@ def lines() -> Iterator[list[dict[str, object]]]:
         yield logs
 
 
-@pytest.fixture
-def metrics() -> GatewayMetrics:
-    """Of one process."""
-    return GatewayMetrics()
-
-
 def count(metrics: GatewayMetrics, name: str, **labels: str) -> float:
     """The value of one series."""
     return metrics.registry.get_sample_value(name, labels) or 0.0

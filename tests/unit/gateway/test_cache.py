@@ -23,11 +23,6 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def metrics() -> GatewayMetrics:
-    return GatewayMetrics()
-
-
-@pytest.fixture
 def cache(store: FakeStore, metrics: GatewayMetrics) -> Cache:
     return Cache(store, metrics)
 

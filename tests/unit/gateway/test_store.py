@@ -11,16 +11,6 @@ from gateway.writing import Claim
 from tests.unit.gateway.fake_redis import FakeRedis, errors, open_store
 
 
-@pytest.fixture
-def redis() -> FakeRedis:
-    return FakeRedis()
-
-
-@pytest.fixture
-def metrics() -> GatewayMetrics:
-    return GatewayMetrics()
-
-
 async def test_what_was_put_is_found_in_redis(redis: FakeRedis, metrics: GatewayMetrics) -> None:
     """Without memory of its own, every key comes by one MGET."""
     store = open_store(redis, metrics)

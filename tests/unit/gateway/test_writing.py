@@ -11,16 +11,6 @@ from gateway.metrics import GatewayMetrics
 from tests.unit.gateway.fake_redis import FakeRedis, errors, open_store
 
 
-@pytest.fixture
-def redis() -> FakeRedis:
-    return FakeRedis()
-
-
-@pytest.fixture
-def metrics() -> GatewayMetrics:
-    return GatewayMetrics()
-
-
 async def test_memory_keeps_what_was_asked_for_again(
     redis: FakeRedis, metrics: GatewayMetrics
 ) -> None:

@@ -6,9 +6,9 @@ from mesh.embedding import (
     Embedding,
     Modality,
     embedding_from_pb,
-    embedding_to_pb,
     modality_from_pb,
     modality_to_pb,
+    write_embedding,
 )
 from mesh.errors import InvalidInput
 from mesh.v1 import embedding_pb2 as pb
@@ -19,7 +19,8 @@ from mesh.v1 import embedding_pb2 as pb
 def test_an_embedding_survives_the_wire(modality: Modality, dtype: str, size: int) -> None:
     """Every field of it, bit by bit."""
     embedding = Embedding(modality, "sha256:x", dtype, 3, bytes(range(3 * size)), truncated=True)
-    sent = embedding_to_pb(embedding).SerializeToString()
+    write_embedding(embedding, message := pb.Embedding())
+    sent = message.SerializeToString()
     assert embedding_from_pb(pb.Embedding.FromString(sent)) == embedding
 
 

@@ -1,7 +1,6 @@
 """From settings to services, over artifacts of the fake models."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from mesh import loading, warming
+from mesh import loading
 from mesh.artifact import Artifact, ArtifactError
 from mesh.calibration import Costs
 from mesh.encoding import Usual
@@ -116,41 +115,6 @@ async def test_a_node_computes_batches_in_the_parts_that_were_measured(
     asked = settings(tmp_path).model_copy(update={"engine": "torch", "dtype": "float32"})
     load_encoder(asked, metrics, "text", lambda *_: encoder)
     assert [len(batch) for batch in encoder.batches][-6:] == [2, 2, 2, 1, 1, 1]
-
-
-class Counting(FakeEncoder):
-    """Knows how many batches it computed at the same time."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__(version=version)
-        self.running = self.most = 0
-
-    def forward(self, items: Any) -> Any:
-        """Take a moment."""
-        self.running += 1
-        self.most = max(self.most, self.running)
-        time.sleep(0.05 if len(items) > 1 else 0)
-        self.running -= 1
-        return super().forward(items)
-
-
-async def test_on_another_device_every_worker_computes_one(
-    tmp_path: Path, metrics: NodeMetrics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All at once, as they will under load from the first request on."""
-    monkeypatch.setattr(warming, "is_on_cpu", lambda _: False)
-    fake_artifacts.write_encoder(tmp_path / "text")
-    encoder = Counting(Artifact.open(tmp_path / "text").version)
-    asked = settings(tmp_path).model_copy(update={**ONE_KIND, "workers": 3, "max_batch": 4})
-    load_encoder(asked, metrics, "text", lambda *_: encoder)
-    assert (encoder.most, [len(batch) for batch in encoder.batches].count(4)) == (3, 3)
-
-
-def test_a_head_computes_every_size_before_the_first_request() -> None:
-    """Up to the largest batch; in between it computes no others."""
-    head = FakeClassifier()
-    warming.warm_up_head(head, NodeSettings(max_batch=20))
-    assert head.batches == [1, 2, 4, 8, 16, 20]
 
 
 async def test_an_encoder_on_a_device_of_its_own_shares_no_cores(

@@ -66,3 +66,9 @@ async def test_metrics_are_those_of_the_nodes_registry() -> None:
 async def test_an_unknown_path_is_not_found() -> None:
     """There is nothing else."""
     assert (await get("/secrets")).status_code == 404
+
+
+def test_no_answer_has_a_model() -> None:
+    """Nobody validates them here, and each would take a node its share of memory."""
+    routes = create_app(Status(), CollectorRegistry(), life).routes
+    assert [getattr(route, "response_field", None) for route in routes] == [None] * len(routes)
