@@ -22,7 +22,8 @@ TimingMs = Mapping[str, float]
 MOST_KNOWN: Final = 1024
 FEW_LABELS: Final = 64
 
-# Made once: a cached answer has little else to do.
+# Made once: a cached answer has little else to do. To go round an enumeration takes a generator.
+_MODALITIES: Final = tuple(Modality)
 _ABSENT: Final = ModalityReport("absent")
 _CACHED: Final = {cut: ModalityReport("cached", truncated=cut) for cut in (False, True)}
 
@@ -31,7 +32,7 @@ def only_embeddings(branches: Branches) -> dict[Modality, Embedding]:
     """The branches that did not fail, in the order of Modality."""
     return {
         modality: branch
-        for modality in Modality
+        for modality in _MODALITIES
         if isinstance(branch := branches.get(modality), Embedding)
     }
 
@@ -40,7 +41,7 @@ def require_embeddings(branches: Branches) -> dict[Modality, Embedding]:
     """As `only_embeddings`; DeadlineExpired or Unavailable where there is none."""
     if embeddings := only_embeddings(branches):
         return embeddings
-    failures = {m: branch for m in Modality if isinstance(branch := branches.get(m), Failure)}
+    failures = {m: branch for m in _MODALITIES if isinstance(branch := branches.get(m), Failure)}
     why = "; ".join(f"{modality}: {failure.message}" for modality, failure in failures.items())
     late = all(failure.code == DeadlineExpired.code for failure in failures.values())
     kind = DeadlineExpired if late else Unavailable
@@ -113,7 +114,7 @@ def prediction(scores: Scores, reports: Reports, timing_ms: TimingMs) -> Predict
         model_name=scores.name,
         model_version=scores.version,
         probabilities=scores.probabilities,
-        modalities={modality: reports.get(modality, _ABSENT) for modality in Modality},
+        modalities={modality: reports.get(modality, _ABSENT) for modality in _MODALITIES},
         timing_ms=timing_ms,
     )
 

@@ -81,9 +81,10 @@ class Cache:
         Without `with_result` only embeddings are looked for, as an explanation needs them.
         """
         results = [result_key(head.version, digests) for head in heads] if with_result else []
-        embeddings = {key for head in heads for key in _embedding_keys(head, digests).values()}
-        values = await self._store.get([*results, *embeddings])
-        found = _result(heads, results, values) or _best(heads, digests, values)
+        embeddings = [(head, _embedding_keys(head, digests)) for head in heads]
+        keys = dict.fromkeys([key for _, keys in embeddings for key in keys.values()])
+        values = await self._store.get([*results, *keys])
+        found = _result(heads, results, values) or _best(embeddings, values)
         self._count(found, digests)
         return found
 
@@ -205,11 +206,12 @@ def _result(
     return None
 
 
-def _best(heads: Sequence[Head], digests: Digests, values: Mapping[str, bytes]) -> Found:
-    """What the head with the most embeddings has of them."""
+def _best(
+    embeddings: Sequence[tuple[Head, Mapping[Modality, str]]], values: Mapping[str, bytes]
+) -> Found:
+    """What the head with the most embeddings has of them; with each head, where they would lie."""
     best = Found()
-    for head in heads:
-        keys = _embedding_keys(head, digests)
+    for head, keys in embeddings:
         there = {
             modality: found
             for modality, key in keys.items()

@@ -70,7 +70,7 @@ class Catalog:
     async def refresh_heads(self) -> None:
         """Ask fusion once; those who want it at the same time share the answer."""
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._ask_fusion())
+            self._asking = asyncio.create_task(self._ask_fusion())
         await asyncio.shield(self._asking)
 
     def require_heads(self) -> tuple[Head, ...]:
@@ -163,9 +163,8 @@ def best_head(
     heads: Sequence[Head], versions: Mapping[Modality, str]
 ) -> tuple[Head, set[Modality]]:
     """The head that understands the most of these embeddings, and which; the first of equals."""
-
-    def understood(head: Head) -> set[Modality]:
-        return {m for m, version in versions.items() if head.encoders.get(m) == version}
-
-    best = max(heads, key=lambda head: len(understood(head)))
-    return best, understood(best)
+    understood = [
+        (head, {m for m, version in versions.items() if head.encoders.get(m) == version})
+        for head in heads
+    ]
+    return max(understood, key=lambda one: len(one[1]))

@@ -10,7 +10,6 @@ may have met an address that hangs, and there may be others that don't.
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +64,9 @@ class Coalescer(Generic[T, R]):
         self.max_items = MAX_ITEMS
         # Seconds that calls take, of late.
         self.usual = 0.0
-        self._waiting: deque[_Pending[T, R]] = deque()
+        # In the order in which they came, and their bytes.
+        self._waiting: dict[_Pending[T, R], None] = {}
+        self._bytes = 0
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0
         self._wake: asyncio.Handle | None = None
@@ -82,11 +83,14 @@ class Coalescer(Generic[T, R]):
         wait = wait or Wait()
         wait.changed = self._look
         pending: _Pending[T, R] = _Pending(item, size, wait, loop.create_future())
-        self._waiting.append(pending)
+        self._waiting[pending] = None
+        self._bytes += size
         self._look()
         try:
             return await pending.outcome
         finally:
+            if pending in self._waiting:  # Its caller leaves.
+                self._remove([pending])
             call, pending.call = pending.call, None
             if call is not None and pending.outcome.cancelled():
                 call.leave()
@@ -98,7 +102,7 @@ class Coalescer(Generic[T, R]):
         """End the calls in flight; whoever still waits for an item gets Unavailable."""
         self._stop_timer()
         waiting = _Call(list(self._waiting))
-        self._waiting.clear()
+        self._remove(waiting.items)
         waiting.deliver([Unavailable("closing")] * len(waiting.items))
         for call in list(self._calls):
             call.cancel()
@@ -110,63 +114,64 @@ class Coalescer(Generic[T, R]):
             self._wake = asyncio.get_running_loop().call_soon(self._depart)
 
     def _depart(self) -> None:
+        """Send what may be sent now, and look again when what is left has waited long enough."""
         self._wake = None
         self._stop_timer()
-        while self._may_depart() and (items := self._take()):
-            self._held += 1
-            call = _Call(items)
-            task = call.task = asyncio.ensure_future(self._run(call))
-            self._calls.add(task)
-            task.add_done_callback(partial(self._end, call))
-        if self._held < self.calls and (left := self._patience()) < math.inf:
-            self._timer = asyncio.get_running_loop().call_later(left, self._depart)
+        while self._waiting:
+            left = self._patience() if self._held < self.calls else math.inf
+            if left > 0 and not self._may_go_beyond():
+                if left < math.inf:
+                    self._timer = asyncio.get_running_loop().call_later(left, self._depart)
+                break
+            if items := self._take():
+                self._begin(_Call(items))
+
+    def _begin(self, call: "_Call[T, R]") -> None:
+        self._held += 1
+        task = call.task = asyncio.create_task(self._run(call))
+        self._calls.add(task)
+        task.add_done_callback(partial(self._end, call))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _may_depart(self) -> bool:
-        """A full call gains nothing by waiting."""
-        if self._held < self.calls and self._patience() == 0:
-            return True
-        return len(self._calls) < FULL_CALLS and self._is_full()
-
     def _patience(self) -> float:
-        """Seconds for which all that wait would rather wait for others; without any, for ever."""
-        waiting = [pending for pending in self._waiting if not pending.outcome.done()]
-        if len(waiting) < len(self._waiting):  # Callers left. What they sent must not stay.
-            self._waiting = deque(waiting)
-        until = min((pending.wait.until for pending in waiting), default=math.inf)
-        return max(0.0, until - time.monotonic())
+        """Seconds for which all that wait would rather wait for others."""
+        until = min([pending.wait.until for pending in self._waiting])
+        return until and max(0.0, until - time.monotonic())
 
-    def _sizes(self) -> list[int]:
-        """Of the items that wait and whose callers have not left."""
-        return [pending.size for pending in self._waiting if not pending.outcome.done()]
-
-    def _is_full(self) -> bool:
-        sizes = self._sizes()
-        return len(sizes) >= self.max_items or sum(sizes) >= MAX_BYTES
+    def _may_go_beyond(self) -> bool:
+        """Whether a further call may be on its way: a full one gains nothing by waiting."""
+        full = len(self._waiting) >= self.max_items or self._bytes >= MAX_BYTES
+        return full and len(self._calls) < FULL_CALLS
 
     def _take(self) -> list["_Pending[T, R]"]:
         """What goes into the next call: no more than its share where others may follow at once.
 
         What has waited to go with others is not shared out.
         """
-        patient = any(pending.wait.until for pending in self._waiting)
-        free = 1 if patient else max(1, self.calls - self._held)
-        most = min(self.max_items, -(-len(self._sizes()) // free))
+        # Those whose callers have left in this turn of the loop.
+        self._remove([pending for pending in self._waiting if pending.outcome.done()])
+        free = max(1, self.calls - self._held)
+        if free > 1 and any(pending.wait.until for pending in self._waiting):
+            free = 1
+        most = min(self.max_items, -(-len(self._waiting) // free))
         taken: list[_Pending[T, R]] = []
         size = 0
-        while self._waiting and len(taken) < most:
-            if self._waiting[0].outcome.done():  # Its caller left while it waited.
-                self._waiting.popleft()
-                continue
-            size += self._waiting[0].size
-            if taken and size > MAX_BYTES:
+        for pending in self._waiting:
+            size += pending.size
+            if len(taken) == most or (taken and size > MAX_BYTES):
                 break
-            taken.append(self._waiting.popleft())
+            taken.append(pending)
+        self._remove(taken)
         return taken
+
+    def _remove(self, items: Sequence["_Pending[T, R]"]) -> None:
+        for pending in items:
+            del self._waiting[pending]
+            self._bytes -= pending.size
 
     async def _run(self, call: "_Call[T, R]") -> None:
         started = time.monotonic()

@@ -10,7 +10,6 @@ from gateway.cache import embedding_key
 from gateway.clients import Head
 from gateway.coalescing import Wait
 from gateway.contract import Failure, PredictRequest
-from gateway.digests import Digests
 from gateway.patience import Patience
 from gateway.single_flight import SingleFlight
 from gateway.turns import Sought, Turns
@@ -31,14 +30,15 @@ class Encodes(Protocol):
 class Asked:
     """What encoders are asked of one request; times on the clock of time.monotonic().
 
-    `looked` is when the cache was looked into, `deadline` when encoders have to be done; `versions`
-    are those under which the cache did not have the input.
+    `looked` is when the cache was looked into, `deadline` when encoders have to be done. Other
+    gateways may leave what any of `heads` wants, but for what was `seen` in the cache already.
     """
 
     request: PredictRequest
     looked: float
     deadline: float
-    versions: Mapping[Modality, Sequence[str]]
+    heads: Sequence[Head] = ()
+    seen: Collection[str] = ()
 
 
 class Embedder:
@@ -57,30 +57,32 @@ class Embedder:
         """What became of each. Raises InputError and Overloaded for the sake of any of them."""
         digests = asked.request.digests
         # For what others asked for nobody waits as long as it usually takes.
-        begun = {
+        begun = [
             modality
             for modality in modalities
             if not self._flights.is_known((modality, digests[modality]), asked.looked)
-        }
+        ]
+        longest = self._patience.longest(begun)
         works = {
-            (modality, digests[modality]): self._work(asked, modality, begun)
+            (modality, digests[modality]): self._work(asked, modality, longest)
             for modality in _largest_first(asked.request.inputs, modalities)
         }
         outcomes = await self._flights.run(works, asked.looked, asked.deadline, _ends_a_request)
         return {modality: _branch(outcome) for (modality, _), outcome in outcomes.items()}
 
     def _work(
-        self, asked: Asked, modality: Modality, among: Collection[Modality]
+        self, asked: Asked, modality: Modality, longest: float
     ) -> Callable[[], Coroutine[Any, Any, Embedding]]:
         key = (modality, asked.request.digests[modality])
-        patience = self._patience.of(modality, among, asked.deadline)
+        patience = self._patience.of(modality, longest, asked.deadline)
         if key in self._waits:  # Who joins may have less patience than who came first.
             self._waits[key].shorten(patience)
         return partial(self._take_turn, asked, modality, patience)
 
     async def _take_turn(self, asked: Asked, modality: Modality, patience: float) -> Embedding:
         """An embedding that is in the cache before its flight lands, so that nobody misses it."""
-        digest, versions = asked.request.digests[modality], asked.versions.get(modality, ())
+        digest = asked.request.digests[modality]
+        versions = left_open(asked, modality) if self._turns.shared else ()
         sought = Sought(modality, digest, versions, asked.looked, asked.deadline)
         return await self._turns.take(sought, partial(self._ask, asked, modality, patience))
 
@@ -122,14 +124,12 @@ def _largest_first(
     return sorted(modalities, key=lambda modality: len(inputs[modality]), reverse=True)
 
 
-def left_open(
-    heads: Sequence[Head], digests: Digests, seen: Collection[str]
-) -> dict[Modality, list[str]]:
+def left_open(asked: Asked, modality: Modality) -> list[str]:
     """The encoder versions that some head wants, and under which nothing was seen."""
-    wanted = {(m, head.encoders[m]): None for head in heads for m in digests if m in head.encoders}
-    return {
-        modality: [
-            v for m, v in wanted if m == modality and embedding_key(m, v, digest) not in seen
-        ]
-        for modality, digest in digests.items()
-    }
+    digest = asked.request.digests[modality]
+    wanted = [head.encoders[modality] for head in asked.heads if modality in head.encoders]
+    return [
+        version
+        for version in dict.fromkeys(wanted)
+        if embedding_key(modality, version, digest) not in asked.seen
+    ]

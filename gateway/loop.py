@@ -93,7 +93,7 @@ class _Errand(Generic[T]):
 
     def begin(self) -> None:
         """Start the work. Runs in the loop, as does `cancel`, which comes after it."""
-        self._task = asyncio.ensure_future(self._work)
+        self._task = asyncio.create_task(self._work)
         self._task.add_done_callback(self._end)
 
     def cancel(self) -> None:

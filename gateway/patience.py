@@ -28,14 +28,17 @@ class Patience:
     def __init__(self) -> None:
         self._usual: dict[Modality, float] = {}
 
-    def of(self, modality: Modality, among: Collection[Modality], deadline: float) -> float:
-        """Seconds for an input of a request that will wait for those `among` which it may be.
+    def longest(self, modalities: Collection[Modality]) -> float:
+        """Seconds that a request for these usually waits for the last of them."""
+        return max([self._usual.get(modality, 0.0) for modality in modalities], default=0.0)
+
+    def of(self, modality: Modality, longest: float, deadline: float) -> float:
+        """Seconds for an input whose request waits for the `longest` of its inputs anyway.
 
         `deadline` is on the clock of time.monotonic(). None while nobody knows what is usual.
         """
         if (usual := self._usual.get(modality)) is None:
             return 0.0
-        longest = max((self._usual.get(other, 0.0) for other in among), default=0.0)
         spare = SHARE * (longest - usual) - MARGIN
         left = SHARE_OF_DEADLINE * (deadline - time.monotonic() - usual)
         return max(0.0, min(spare, left, MOST))

@@ -72,7 +72,7 @@ class Peer:
         if self._away:
             return False
         if self._returning is None or self._returning.done():
-            self._returning = asyncio.ensure_future(self._wait_for_a_replica())
+            self._returning = asyncio.create_task(self._wait_for_a_replica())
         try:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.shield(self._returning)

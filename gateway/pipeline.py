@@ -25,7 +25,7 @@ from gateway.cache import Cache, Result
 from gateway.catalog import Catalog, best_head
 from gateway.clients import Head, Scores
 from gateway.contract import Failure, Known, Prediction, PredictRequest
-from gateway.embedder import Asked, Embedder, left_open
+from gateway.embedder import Asked, Embedder
 from gateway.metrics import GatewayMetrics
 from gateway.timing import StageTimer
 from mesh.embedding import Embedding, Modality
@@ -114,7 +114,7 @@ class Pipeline:
             return cached_prediction(found.result, digests, timer.finish())
         with timer.stage("encode"):
             deadline = _encode_deadline(request, self._reserve)
-            asked = Asked(request, looked, deadline, left_open(heads, digests, found.seen))
+            asked = Asked(request, looked, deadline, heads, found.seen)
             branches = await self._branches(asked, heads, found.embeddings)
             head, branches = await self._agree(heads, branches)
         embeddings = require_embeddings(branches)
@@ -128,34 +128,31 @@ class Pipeline:
             reports = explained(reports, embeddings, scores, without)
         return prediction(scores, reports, timer.finish())
 
-    async def _branches(
-        self, asked: Asked, heads: Sequence[Head], cached: Embeddings
-    ) -> dict[Modality, Embedding | Failure]:
+    async def _branches(self, asked: Asked, heads: Sequence[Head], cached: Embeddings) -> Branches:
         """For each modality that was sent, what the cache or its encoder gave."""
         fresh = await self._embedder.encode(asked, set(asked.request.digests) - set(cached))
-        computed = only_embeddings(fresh)
-        together = {**cached, **computed}
-        _, understood = best_head(heads, _versions(together))
-        if computed and len(understood) < len(together):
-            # A roll-out is going on, and the encoders have left the cached versions behind.
-            head, _ = best_head(heads, _versions(computed))
-            stale = {m for m, e in cached.items() if head.encoders.get(m) != e.version}
-            late = replace(asked, looked=time.monotonic(), versions={})
-            fresh |= await self._embedder.encode(late, stale)
+        if cached and (computed := only_embeddings(fresh)):
+            together = {**cached, **computed}
+            _, understood = best_head(heads, _versions(together))
+            if len(understood) < len(together):
+                # A roll-out is going on, and the encoders have left the cached versions behind.
+                head, _ = best_head(heads, _versions(computed))
+                stale = {m for m, e in cached.items() if head.encoders.get(m) != e.version}
+                late = replace(asked, looked=time.monotonic(), heads=())
+                fresh |= await self._embedder.encode(late, stale)
         return {**cached, **fresh}
 
-    async def _agree(
-        self, heads: Sequence[Head], branches: Branches
-    ) -> tuple[Head, dict[Modality, Embedding | Failure]]:
+    async def _agree(self, heads: Sequence[Head], branches: Branches) -> tuple[Head, Branches]:
         """The head that understands the most of the embeddings; the others are failures."""
         embeddings = only_embeddings(branches)
         head, understood = best_head(heads, _versions(embeddings))
-        if len(understood) < len(embeddings):
-            # Fusion may have come to know them since it was last asked.
-            await self._catalog.refresh_heads()
-            head, understood = best_head(
-                [*heads, *self._catalog.require_heads()], _versions(embeddings)
-            )
+        if len(understood) == len(embeddings):
+            return head, branches
+        # Fusion may have come to know them since it was last asked.
+        await self._catalog.refresh_heads()
+        head, understood = best_head(
+            [*heads, *self._catalog.require_heads()], _versions(embeddings)
+        )
         misfit = Failure(VersionMismatch.code, "fusion was not trained on this encoder's version")
         return head, {
             modality: misfit if modality in embeddings and modality not in understood else branch

@@ -66,7 +66,7 @@ class SingleFlight(Generic[K, V]):
 
     def start(self, key: K, work: Work[V]) -> "_Flight[V]":
         """A new flight."""
-        flight = self._flights[key] = _Flight(asyncio.ensure_future(work()))
+        flight = self._flights[key] = _Flight(asyncio.create_task(work()))
         # Before any waiter's own callback, so that none can join a flight that has failed.
         flight.task.add_done_callback(lambda _: self._land(key, flight))
         return flight

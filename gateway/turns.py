@@ -60,14 +60,14 @@ class Turns:
         """Without `shared` there is nobody to wait for, and nobody is asked."""
         self._cache = cache
         self._claims = claims
-        self._shared = shared
+        self.shared = shared
 
     async def take(self, sought: Sought, encode: Callable[[], Awaitable[Embedding]]) -> Embedding:
         """What another gateway leaves that is at it already, else what `encode` gives or raises.
 
         The latter is in the cache when this returns.
         """
-        turn = await self._turn(sought) if self._shared and sought.versions else None
+        turn = await self._turn(sought) if self.shared and sought.versions else None
         if isinstance(turn, Embedding):
             return turn
         computed: dict[Modality, Embedding] = {}

@@ -72,7 +72,7 @@ async def open_mesh(settings: GatewaySettings, metrics: GatewayMetrics) -> Mesh:
     cache = Cache(store, metrics)
     embedder = Embedder(encoders, Turns(cache, store, shared=_has_peers(settings)))
     pipeline = Pipeline(catalog, embedder, fusion, cache, metrics, settings.fusion_reserve)
-    watching = asyncio.ensure_future(catalog.watch())
+    watching = asyncio.create_task(catalog.watch())
     return Mesh(pipeline, catalog, store, encoders, fusion, watching)
 
 

@@ -94,7 +94,7 @@ class Writing:
         self._unwritten.append(_Put(dict(entries), done))
         self._entries |= entries
         if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._write_all())
+            self._task = asyncio.create_task(self._write_all())
         return True
 
     async def finish(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 
 import pytest
 
@@ -28,47 +29,54 @@ def patience() -> Patience:
     return patience
 
 
+def seconds(
+    patience: Patience, modality: Modality, among: Collection[Modality] = ALL, end: float = FAR
+) -> float:
+    """What it leaves to an input of a request that waits for those."""
+    return patience.of(modality, patience.longest(among), end)
+
+
 def test_the_slowest_of_a_request_waits_for_nobody(patience: Patience) -> None:
     """The others for a share of what it takes longer, once it is known what they take."""
-    assert patience.of(AUDIO, ALL, FAR) == 0
-    assert patience.of(TEXT, ALL, FAR) == pytest.approx(SHARE * 0.18 - MARGIN)
-    assert patience.of(IMAGE, ALL, FAR) == 0
+    assert seconds(patience, AUDIO) == 0
+    assert seconds(patience, TEXT) == pytest.approx(SHARE * 0.18 - MARGIN)
+    assert seconds(patience, IMAGE) == 0
     patience.took(IMAGE, 0.1)
-    assert patience.of(IMAGE, ALL, FAR) == pytest.approx(SHARE * 0.1 - MARGIN)
+    assert seconds(patience, IMAGE) == pytest.approx(SHARE * 0.1 - MARGIN)
 
 
 @pytest.mark.parametrize("among", [set(), {TEXT}, {TEXT, IMAGE}])
 def test_who_waits_for_nothing_slower_has_none(patience: Patience, among: set[Modality]) -> None:
     """However long sounds take that others sent."""
-    assert patience.of(TEXT, among, FAR) == 0
+    assert seconds(patience, TEXT, among) == 0
 
 
 def test_a_difference_that_is_chance_is_none(patience: Patience) -> None:
     """In an idle mesh nothing waits."""
     patience.took(IMAGE, 0.02 + MARGIN / SHARE)
-    assert patience.of(TEXT, {TEXT, IMAGE}, FAR) == pytest.approx(0)
+    assert seconds(patience, TEXT, {TEXT, IMAGE}) == pytest.approx(0)
 
 
 def test_patience_has_an_end(patience: Patience) -> None:
     """Also where sounds take for ever, and sooner where there would be no time left for itself."""
     for _ in range(100):
         patience.took(AUDIO, 10)
-    assert patience.of(TEXT, ALL, FAR) == MOST
+    assert seconds(patience, TEXT) == MOST
     near = time.monotonic() + 0.12
-    assert 0 < patience.of(TEXT, ALL, near) <= SHARE_OF_DEADLINE * 0.1
-    assert patience.of(TEXT, ALL, time.monotonic() + 0.02) == 0
+    assert 0 < seconds(patience, TEXT, ALL, near) <= SHARE_OF_DEADLINE * 0.1
+    assert seconds(patience, TEXT, ALL, time.monotonic() + 0.02) == 0
 
 
 def test_what_is_usual_follows_what_happens(patience: Patience) -> None:
     """One input at a time; and a failure leaves nothing that is usual."""
     patience.took(AUDIO, 0.4)
     usual = 0.2 + LAST * 0.2
-    assert patience.of(TEXT, ALL, FAR) == pytest.approx(SHARE * (usual - 0.02) - MARGIN)
+    assert seconds(patience, TEXT) == pytest.approx(SHARE * (usual - 0.02) - MARGIN)
     patience.failed(AUDIO)
-    assert patience.of(TEXT, ALL, FAR) == 0
+    assert seconds(patience, TEXT) == 0
     patience.took(AUDIO, 0.4)
     patience.failed(TEXT)
-    assert patience.of(TEXT, ALL, FAR) == 0
+    assert seconds(patience, TEXT) == 0
 
 
 async def submitted(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from gateway import turns as module
 from gateway.cache import Cache, claim_key, embedding_key, pack
 from gateway.contract import Prediction
 from gateway.digests import digest_of
-from gateway.embedder import left_open
+from gateway.embedder import Asked, left_open
 from gateway.metrics import GatewayMetrics
 from gateway.turns import Sought, Turns
 from mesh.embedding import Embedding
@@ -222,5 +223,6 @@ def test_what_was_seen_in_the_cache_is_not_waited_for() -> None:
     """During a roll-out an old version's embedding may be there; it is known not to fit."""
     heads = [head("new", text="v2"), head("old")]
     seen = {embedding_key(TEXT, "v1", DIGEST)}
-    assert left_open(heads, {TEXT: DIGEST}, seen) == {TEXT: ["v2"]}
-    assert left_open(heads, {TEXT: DIGEST}, ()) == {TEXT: ["v2", "v1"]}
+    asked = Asked(FakeMesh().request(text="hi"), 0, 0, heads)
+    assert left_open(replace(asked, seen=seen), TEXT) == ["v2"]
+    assert left_open(asked, TEXT) == ["v2", "v1"]
