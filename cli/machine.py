@@ -24,8 +24,10 @@ ALIKE: Final = 1.25
 QUIET_PORTS: Final = range(20_000, 32_768)
 
 
-def free_ports(count: int) -> list[int]:
-    """Distinct ports that nothing has. Held together, then let go for others to bind.
+def free_ports(count: int, besides: int | None = None) -> list[int]:
+    """Distinct ports that nothing has, `besides` one that somebody will have.
+
+    Held together, then let go for others to bind.
 
     Of those that the system would choose, one could meanwhile become the near end of somebody's
     connection.
@@ -35,6 +37,8 @@ def free_ports(count: int) -> list[int]:
         for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)):
             if len(ports) == count:
                 break
+            if port == besides:
+                continue
             with contextlib.suppress(OSError):
                 held.enter_context(socket.socket()).bind((LOCALHOST, port))
                 ports.append(port)

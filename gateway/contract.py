@@ -5,12 +5,15 @@ schema.py makes requests from bodies, and bodies from predictions.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.digests import Digests
 from mesh.embedding import Modality
 
 Status = Literal["absent", "cached", "computed", "failed"]
+
+# What a request goes through, each timed by itself.
+STAGES: Final = ("cache", "encode", "fuse")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from gateway.contract import STAGES
 from gateway.sharing import Share, Tally
 from mesh.embedding import Modality
 
@@ -30,9 +31,6 @@ STAGE_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-
-
-STAGES: Final = ("total", "cache", "encode", "fuse")
 
 
 class GatewayMetrics:
@@ -48,12 +46,12 @@ class GatewayMetrics:
         self.requests = counter("mesh_requests_total", "Answers to POST /predict.", ["code"])
         self.stage_seconds = Histogram(
             "mesh_stage_seconds",
-            "How long each stage of a request took: total, cache, encode, fuse.",
+            f"How long each stage of a request took: total, {', '.join(STAGES)}.",
             ["stage"],
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
-        self.stages = {name: self.stage_seconds.labels(name) for name in STAGES}
+        self.stages = {name: self.stage_seconds.labels(name) for name in ("total", *STAGES)}
         self._answers: dict[int, Counter] = {}
         self.cache = counter("mesh_cache_total", "Entries looked up.", ["modality", "result"])
         # Once for all, as for answers.

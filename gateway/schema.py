@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.http import parse_options_header
 
 from gateway.answers import top
-from gateway.contract import ModalityReport, Prediction
+from gateway.contract import STAGES, ModalityReport, Prediction
 from gateway.fields import shown
 from gateway.json_form import read_json
 from gateway.multipart import read_multipart
@@ -30,7 +30,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "application/json": read_json,
 }
 # The stages of a request that were not needed.
-_NO_TIMES: Final = {"cache": 0.0, "encode": 0.0, "fuse": 0.0}
+_NO_TIMES: Final = dict.fromkeys(STAGES, 0.0)
 _EXPLAIN: Final = {"true": True, "1": True, "false": False, "0": False}
 
 

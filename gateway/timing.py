@@ -2,6 +2,7 @@
 
 import time
 
+from gateway.contract import STAGES
 from gateway.metrics import GatewayMetrics
 
 
@@ -10,7 +11,7 @@ class StageTimer:
 
     def __init__(self, metrics: GatewayMetrics) -> None:
         self._metrics = metrics
-        self._stages = {"cache": 0.0, "encode": 0.0, "fuse": 0.0}
+        self._stages = dict.fromkeys(STAGES, 0.0)
 
     def stage(self, name: str) -> "_Stage":
         """Add the block's duration to stage `name`."""

@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from cli import machine
 from cli.__main__ import main
 from cli.machine import cores, free_ports, physical_cores, redis_binary, require_free
 
@@ -16,6 +17,13 @@ def test_free_ports_are_distinct() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     require_free("127.0.0.1", ports[0])
+
+
+def test_a_port_that_is_promised_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway's, which it binds later than the nodes bind theirs."""
+    promised, free = free_ports(2)
+    monkeypatch.setattr(machine, "QUIET_PORTS", [promised, free])
+    assert all(free_ports(1, besides=promised) == [free] for _ in range(10))
 
 
 def test_a_port_in_use_is_named() -> None:
