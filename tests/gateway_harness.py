@@ -1,5 +1,6 @@
 """A gateway process for tests: started, spoken to down to the byte, signalled and watched."""
 
+import base64
 import contextlib
 import http.client
 import json
@@ -159,6 +160,11 @@ def predict_text(text: str, *headers: str) -> bytes:
 def predict_json(body: bytes, *headers: str) -> bytes:
     """A whole request with this body."""
     return head(f"Content-Length: {len(body)}", *headers) + body
+
+
+def media(size: int) -> bytes:
+    """A JSON body of about `size` bytes with an image."""
+    return json.dumps({"image": base64.b64encode(bytes(3 * size // 4)).decode()}).encode()
 
 
 def head(*headers: str) -> bytes:

@@ -1,15 +1,19 @@
-"""Services of the mesh that a test makes up, on real gRPC servers."""
+"""Services of the mesh that a test makes up, on real gRPC servers, and a client of them."""
 
 import asyncio
 import secrets
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
-from mesh.channels import message_options
+from gateway.clients import EncoderClient
+from gateway.metrics import GatewayMetrics
+from mesh.channels import message_options, open_channel
 from mesh.embedding import Modality, write_embedding
 from mesh.v1 import encoder_pb2, encoder_pb2_grpc, fusion_pb2, fusion_pb2_grpc
 from tests.unit.gateway.fakes import embedding
@@ -117,3 +121,15 @@ class Server:
 
 def soon(seconds: float = 10.0) -> float:
     return time.monotonic() + seconds
+
+
+@asynccontextmanager
+async def encoder_client(*servers: Server | str) -> AsyncIterator[EncoderClient]:
+    targets = "ipv4:" + ",".join(
+        server if isinstance(server, str) else f"127.0.0.1:{server.port}" for server in servers
+    )
+    client = EncoderClient(Modality.TEXT, open_channel(targets, MAX_BODY), GatewayMetrics())
+    try:
+        yield client
+    finally:
+        await client.close()

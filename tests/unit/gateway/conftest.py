@@ -1,10 +1,12 @@
 """The application under test: real routes over a fake mesh, asked without a socket."""
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from werkzeug.test import TestResponse
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import TestResponse, encode_multipart
 
 from gateway.accounts import Accounts
 from gateway.app import Parts, create_app
@@ -96,3 +98,19 @@ class Web:
 def web() -> Iterator[Web]:
     with BackgroundLoop() as loop, Readers() as readers:
         yield Web(loop, readers)
+
+
+def form(**fields: Any) -> dict[str, Any]:
+    # Werkzeug's own boundaries now and then have more than the 70 characters that are allowed.
+    boundary, data = encode_multipart(fields, "limit")
+    # And it leaves out one of the two line breaks of an empty part.
+    data = data.replace(b"stream\r\n\r\n--limit", b"stream\r\n\r\n\r\n--limit")
+    return {"data": data, "content_type": f"multipart/form-data; boundary={boundary}"}
+
+
+def file(data: bytes, name: str = "file") -> FileStorage:
+    return FileStorage(io.BytesIO(data), name)
+
+
+def raw(body: bytes, content_type: str = "application/json") -> dict[str, Any]:
+    return {"data": body, "content_type": content_type}

@@ -20,6 +20,7 @@ from mesh.errors import MeshError, VersionMismatch
 
 TEXT, IMAGE, AUDIO = Modality
 LABELS = ("anger", "joy", "neutral")
+INPUTS = {"text": "hello", "image": b"png", "audio": b"wav"}
 
 
 def embedding(modality: Modality, version: str = "v1", *, truncated: bool = False) -> Embedding:
@@ -183,3 +184,8 @@ class FakeMesh:
         named = {Modality(name): payload for name, payload in inputs.items()}
         deadline = time.monotonic() + seconds
         return PredictRequest(named, digests_of(named), deadline, "test", explain)
+
+
+def statuses(answer) -> list[str]:
+    """What became of each modality, in their order."""
+    return [report.status for report in answer.modalities.values()]

@@ -1,8 +1,7 @@
 """One input to its embedding, without a wire."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +9,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from mesh.embedding import Embedding, Modality
-from mesh.encoding import Raw
 from mesh.errors import DeadlineExpired, InvalidInput, MeshError, Overloaded, Unavailable
 from mesh.item_encoder import Asked, ItemEncoder
 from mesh.places import Caller
 from mesh.settings import NodeSettings
 from mesh.telemetry import NodeMetrics
-from tests.fake_models import PATIENCE, VERSION, FakeEncoder, FakeItem
+from tests.fake_models import PATIENCE, VERSION, FakeEncoder
+from tests.unit.mesh.asking import dropped, encode, soon
 
 SETTINGS = NodeSettings(threads=1, max_queue=2)
-
-
-@pytest.fixture
-def metrics() -> NodeMetrics:
-    """The node's metrics."""
-    return NodeMetrics(CollectorRegistry())
 
 
 @pytest.fixture
@@ -42,25 +35,6 @@ async def items(model: FakeEncoder, metrics: NodeMetrics) -> AsyncIterator[ItemE
     model.gate.open()
     model.preprocess_gate.open()
     await made.close(PATIENCE)
-
-
-def soon(seconds: float = PATIENCE) -> float:
-    """A deadline."""
-    return time.monotonic() + seconds
-
-
-async def encode(items: ItemEncoder, raw: str, deadline: float) -> Embedding:
-    """One input's embedding, or its error raised."""
-    (outcome,) = await items.encode([Asked(raw, Caller(deadline))])
-    if isinstance(outcome, MeshError):
-        raise outcome
-    return outcome
-
-
-def dropped(metrics: NodeMetrics, reason: str) -> float:
-    """How many items were dropped for a reason."""
-    value = metrics.registry.get_sample_value("mesh_items_dropped_total", {"reason": reason})
-    return value or 0.0
 
 
 async def test_as_many_batches_run_at_a_time_as_there_are_workers(
@@ -226,61 +200,3 @@ async def test_of_too_many_inputs_the_last_are_refused(
     outcomes = await items.encode([Asked(raw, Caller(soon())) for raw in ("a", "b", "c")])
     assert [type(outcome) for outcome in outcomes] == [Embedding, Embedding, Overloaded]
     assert dropped(metrics, "overloaded") == 1
-
-
-class Watched(FakeEncoder):
-    """Tells what it preprocesses, and holds the thread that does "slow"."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.preprocessed: list[Raw] = []
-
-    def preprocess(self, raw: Raw) -> FakeItem:
-        """Wait at the gate with "slow" alone."""
-        self.preprocessed.append(raw)
-        if raw == "slow":
-            self.gate.pass_through()
-        return super().preprocess(raw)
-
-    def forward(self, items: Sequence[FakeItem]) -> npt.NDArray[np.float32]:
-        """Without a gate."""
-        return np.zeros((len(items), 3), np.float32)
-
-
-@pytest.fixture
-async def watched(metrics: NodeMetrics) -> AsyncIterator[tuple[ItemEncoder, Watched]]:
-    """One thread, whose gate is shut."""
-    model = Watched()
-    made = ItemEncoder([model], NodeSettings(threads=1), metrics)
-    made.start()
-    model.gate.shut()
-    yield made, model
-    model.gate.open()
-    await made.close(PATIENCE)
-
-
-async def test_a_slow_input_of_a_call_makes_none_of_its_neighbours_late(
-    watched: tuple[ItemEncoder, Watched],
-) -> None:
-    """It expires alone, while it is still being preprocessed."""
-    asked = [Asked("quick", Caller(soon())), Asked("slow", Caller(soon(0.2)))]
-    quick, slow = await watched[0].encode(asked)
-    assert isinstance(quick, Embedding)
-    assert isinstance(slow, DeadlineExpired)
-
-
-async def test_a_call_that_is_cancelled_takes_its_thread_no_further(
-    watched: tuple[ItemEncoder, Watched], metrics: NodeMetrics
-) -> None:
-    """What it has begun it finishes; the rest is for nobody."""
-    items, model = watched
-    asked = [Asked(raw, Caller(soon())) for raw in ("slow", "b")]
-    call = asyncio.create_task(items.encode(asked))
-    await model.gate.arrival()
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    model.gate.open()
-    await encode(items, "next", soon())
-    assert model.preprocessed == ["slow", "next"]
-    assert dropped(metrics, "cancelled") == 2

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from prometheus_client import CollectorRegistry
 
 from mesh import loading
 from mesh.artifact import Artifact, ArtifactError
@@ -38,12 +37,6 @@ def _threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def metrics() -> NodeMetrics:
-    """A node's metrics."""
-    return NodeMetrics(CollectorRegistry())
 
 
 def settings(*models: Path, devices: str = "cpu") -> NodeSettings:
