@@ -24,10 +24,10 @@ ALIKE: Final = 1.25
 QUIET_PORTS: Final = range(20_000, 32_768)
 
 
-def free_ports(count: int, besides: int | None = None) -> list[int]:
-    """Distinct ports that nothing has, `besides` one that somebody will have.
+def free_ports(count: int, promised: int | None = None) -> list[int]:
+    """Distinct ports that nothing has, without one that is `promised` to somebody.
 
-    Held together, then let go for others to bind.
+    They are held together, then let go for others to bind.
 
     Of those that the system would choose, one could meanwhile become the near end of somebody's
     connection.
@@ -37,7 +37,7 @@ def free_ports(count: int, besides: int | None = None) -> list[int]:
         for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)):
             if len(ports) == count:
                 break
-            if port == besides:
+            if port == promised:
                 continue
             with contextlib.suppress(OSError):
                 held.enter_context(socket.socket()).bind((LOCALHOST, port))

@@ -86,7 +86,7 @@ def up(
         model=",".join(map(str, models)),
         encoders=encoders,
         http_port=port,
-        ports=machine.free_ports(PORTS_NEEDED, besides=port),
+        ports=machine.free_ports(PORTS_NEEDED, promised=port),
         cores=machine.cores(),
         redis=None if os.environ.get("MESH_REDIS_URL") else machine.redis_binary(),
         environ=os.environ,

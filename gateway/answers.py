@@ -22,7 +22,7 @@ TimingMs = Mapping[str, float]
 MOST_KNOWN: Final = 1024
 FEW_LABELS: Final = 64
 
-# Made once: a cached answer has little else to do. To go round an enumeration takes a generator.
+# Made once: a cached answer has little else to do, and an enumeration is gone round by a generator.
 _MODALITIES: Final = tuple(Modality)
 _ABSENT: Final = ModalityReport("absent")
 _CACHED: Final = {cut: ModalityReport("cached", truncated=cut) for cut in (False, True)}

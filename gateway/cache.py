@@ -82,8 +82,8 @@ class Cache:
         """
         results = [result_key(head.version, digests) for head in heads] if with_result else []
         embeddings = [(head, _embedding_keys(head, digests)) for head in heads]
-        keys = dict.fromkeys([key for _, keys in embeddings for key in keys.values()])
-        values = await self._store.get([*results, *keys])
+        wanted = dict.fromkeys([key for _, keys in embeddings for key in keys.values()])
+        values = await self._store.get([*results, *wanted])
         found = _result(heads, results, values) or _best(embeddings, values)
         self._count(found, digests)
         return found

@@ -89,8 +89,6 @@ class Coalescer(Generic[T, R]):
         try:
             return await pending.outcome
         finally:
-            if pending in self._waiting:  # Its caller leaves.
-                self._remove([pending])
             call, pending.call = pending.call, None
             if call is not None and pending.outcome.cancelled():
                 call.leave()
@@ -117,14 +115,15 @@ class Coalescer(Generic[T, R]):
         """Send what may be sent now, and look again when what is left has waited long enough."""
         self._wake = None
         self._stop_timer()
+        # Those whose callers have left. What they sent must not stay.
+        self._remove([pending for pending in self._waiting if pending.outcome.done()])
         while self._waiting:
             left = self._patience() if self._held < self.calls else math.inf
             if left > 0 and not self._may_go_beyond():
                 if left < math.inf:
                     self._timer = asyncio.get_running_loop().call_later(left, self._depart)
                 break
-            if items := self._take():
-                self._begin(_Call(items))
+            self._begin(_Call(self._take()))
 
     def _begin(self, call: "_Call[T, R]") -> None:
         self._held += 1
@@ -138,9 +137,9 @@ class Coalescer(Generic[T, R]):
             self._timer = None
 
     def _patience(self) -> float:
-        """Seconds for which all that wait would rather wait for others."""
+        """Seconds for which all that wait would rather wait for others. Something does wait."""
         until = min([pending.wait.until for pending in self._waiting])
-        return until and max(0.0, until - time.monotonic())
+        return max(0.0, until - time.monotonic()) if until else 0.0
 
     def _may_go_beyond(self) -> bool:
         """Whether a further call may be on its way: a full one gains nothing by waiting."""
@@ -152,12 +151,10 @@ class Coalescer(Generic[T, R]):
 
         What has waited to go with others is not shared out.
         """
-        # Those whose callers have left in this turn of the loop.
-        self._remove([pending for pending in self._waiting if pending.outcome.done()])
         free = max(1, self.calls - self._held)
         if free > 1 and any(pending.wait.until for pending in self._waiting):
             free = 1
-        most = min(self.max_items, -(-len(self._waiting) // free))
+        most = max(1, min(self.max_items, -(-len(self._waiting) // free)))
         taken: list[_Pending[T, R]] = []
         size = 0
         for pending in self._waiting:

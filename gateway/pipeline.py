@@ -138,6 +138,7 @@ class Pipeline:
                 # A roll-out is going on, and the encoders have left the cached versions behind.
                 head, _ = best_head(heads, _versions(computed))
                 stale = {m for m, e in cached.items() if head.encoders.get(m) != e.version}
+                # Without heads: what other gateways may leave is what was found here.
                 late = replace(asked, looked=time.monotonic(), heads=())
                 fresh |= await self._embedder.encode(late, stale)
         return {**cached, **fresh}

@@ -42,8 +42,9 @@ class KeepsClaims(Protocol):
 class Sought:
     """An input whose embedding is to be had.
 
-    `versions` are those under which somebody may leave it, and under which it was not there when
-    the caller looked. `looked` and `deadline` are on the clock of time.monotonic().
+    `versions` are those under which another gateway may leave it, and under which it was not there
+    when the caller looked; none where there is no other gateway. `looked` and `deadline` are on the
+    clock of time.monotonic().
     """
 
     modality: Modality
@@ -57,7 +58,7 @@ class Turns:
     """Lets one of several gateways encode each input. Lives in one loop."""
 
     def __init__(self, cache: Cache, claims: KeepsClaims, *, shared: bool) -> None:
-        """Without `shared` there is nobody to wait for, and nobody is asked."""
+        """Without `shared` there is nobody to wait for, and callers need not say for what."""
         self._cache = cache
         self._claims = claims
         self.shared = shared

@@ -23,7 +23,7 @@ def test_a_port_that_is_promised_is_not_free(monkeypatch: pytest.MonkeyPatch) ->
     """The gateway's, which it binds later than the nodes bind theirs."""
     promised, free = free_ports(2)
     monkeypatch.setattr(machine, "QUIET_PORTS", [promised, free])
-    assert all(free_ports(1, besides=promised) == [free] for _ in range(10))
+    assert all(free_ports(1, promised=promised) == [free] for _ in range(10))
 
 
 def test_a_port_in_use_is_named() -> None:

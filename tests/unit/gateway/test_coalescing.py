@@ -81,6 +81,26 @@ async def test_a_call_is_bounded_in_bytes_and_items() -> None:
     assert [len(call) for call in sender.calls] == [MAX_ITEMS, 1]
 
 
+async def test_bytes_that_have_left_fill_no_call() -> None:
+    """Neither those that were sent nor those whose callers left send others beyond their turn."""
+    sender = Sender()
+    coalescer: Coalescer[str, str] = Coalescer(sender)
+    tasks = await fill(coalescer)
+    gone = submit(coalescer, ["gone"] * 2, size=MAX_BYTES // 3)
+    await settle()
+    for task in gone:
+        task.cancel()
+    await settle()
+    tasks += submit(coalescer, ["sent"], size=MAX_BYTES)
+    await settle()
+    tasks += submit(coalescer, ["waits"], size=MAX_BYTES // 2)
+    await settle()
+    assert sender.calls == [["first0"], ["sent"]]
+    sender.gate.set()
+    await asyncio.gather(*tasks)
+    assert sender.calls[2:] == [["waits"]]
+
+
 async def test_one_bad_item_fails_alone() -> None:
     """The neighbours of an item with an error get their results."""
     sender = Sender()

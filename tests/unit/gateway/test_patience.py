@@ -156,6 +156,20 @@ async def test_the_patience_of_who_left_holds_nobody() -> None:
     await coalescer.close()
 
 
+async def test_who_leaves_in_the_turn_in_which_a_call_could_go_hurries_nobody() -> None:
+    """What it sent has no patience, and is not sent."""
+    sender = Sender()
+    coalescer = Coalescer(sender)
+    hasty = asyncio.ensure_future(coalescer.submit("a", 1))
+    patient = asyncio.ensure_future(coalescer.submit("b", 1, Wait(LONG)))
+    await asyncio.sleep(0)
+    hasty.cancel()
+    await settle()
+    assert sender.calls == []
+    await coalescer.close()
+    await asyncio.gather(patient, return_exceptions=True)
+
+
 class Slow(FakeEncoder):
     """Takes some seconds, and then fails where it was told how."""
 
