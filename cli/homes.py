@@ -33,9 +33,10 @@ FRONT: Final = ("gateway", "fusion", "redis")
 # Seconds of a core that a request takes in these, whatever the model.
 FRONT_COST: Final = 0.003
 # Seconds from one look at what encoders do to the next, and the share of a core by which those of
-# another one have to do less for a move to be worth it.
+# another one have to do less for a move to be worth it: a small one, since encoders do less than
+# they would where the front holds them up.
 LOOK: Final = 1.0
-WORTHWHILE: Final = 0.2
+WORTHWHILE: Final = 0.1
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 # What a node says of itself: seconds of a core for a usual input, None where it has another device.
@@ -74,6 +75,8 @@ class Homes:
         for pid, core in self._encoders.items():
             move(pid, core)
         self._move_front()
+        # What they computed to get ready tells nothing of what they will do.
+        self._spent = {}
 
     def follow(self, now: float) -> None:
         """Take the front to the core whose encoders did least, if that is worth it."""

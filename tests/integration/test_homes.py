@@ -2,56 +2,19 @@
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import psutil
 import pytest
 
-from cli import homes as homes_module
 from cli.homes import Homes, family, move, spent
-from cli.machine import physical_cores
 from cli.topology import Process
 from cli.watch import Watched
 from mesh.batching import Batcher
 from mesh.grouping import BatchLimits
+from tests.integration.placed import CORES, family_of, ops_port, places, running
 from tests.unit.mesh.workbench import Doubler, Notes
 
-CORES = physical_cores()
-
 pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores that a process can have")
-
-# Three threads beside the first, then one more for each line of input.
-PROGRAM = """
-import threading, time
-def thread(): threading.Thread(target=time.sleep, args=(99,), daemon=True).start()
-for _ in range(3): thread()
-print("ready", flush=True)
-while input(): thread(); print("one more", flush=True)
-"""
-
-
-@contextmanager
-def running() -> Iterator[subprocess.Popen[str]]:
-    """A process of four threads."""
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process
-        process.kill()
-
-
-def places(pid: int) -> list[set[int]]:
-    """Where each of its threads may run."""
-    return [os.sched_getaffinity(int(task)) for task in os.listdir(f"/proc/{pid}/task")]
 
 
 def test_all_threads_are_moved_and_those_that_they_start() -> None:
@@ -88,29 +51,6 @@ def test_whoever_has_ended_is_not_moved() -> None:
     move(process.pid, CORES[1])
 
 
-class Info(BaseHTTPRequestHandler):
-    """Answers what the server's `said` holds."""
-
-    def do_GET(self) -> None:
-        """To whatever path."""
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(self.server.said)  # type: ignore[attr-defined]
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing."""
-
-
-@contextmanager
-def ops_port(said: bytes) -> Iterator[str]:
-    """The address of one that says so."""
-    with HTTPServer(("127.0.0.1", 0), Info) as server:
-        server.said = said  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/readyz"
-        server.shutdown()
-
-
 @pytest.mark.parametrize(
     ("name", "said", "threads", "moved"),
     [
@@ -134,24 +74,6 @@ def test_who_computes_on_one_thread_of_the_cpu_is_moved(
 
         allowed = set(CORES[0]) if moved else set(psutil.Process().cpu_affinity() or ())
         assert places(process.pid) == [allowed] * 4
-
-
-# So many children beside the first process.
-FAMILY = "for _ in $(seq {}); do sleep 99 & done; echo ready; wait"
-
-
-@contextmanager
-def family_of(children: int) -> Iterator[int]:
-    """A process with so many others that it started."""
-    with subprocess.Popen(
-        ["sh", "-c", FAMILY.format(children)],
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process.pid
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(("gateways", "moved"), [(1, True), (2, False)])
@@ -178,44 +100,6 @@ def test_what_is_not_an_encoder_has_one_home_together(gateways: int, moved: bool
         assert len(family(gateway)) == 1 + gateways
         for pid in (redis, *family(gateway)):
             assert places(pid) == [elsewhere]
-
-
-def test_the_front_goes_where_encoders_do_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what they did since the last look, if it is clearly less there; and not at each look."""
-    computed = {0: 0.0, 1: 0.0}
-    with (
-        running() as sound,
-        running() as text,
-        ops_port(b'{"core_seconds": 0.008}') as dear,
-        ops_port(b'{"core_seconds": 0.002}') as cheap,
-        family_of(0) as redis,
-    ):
-        numbers = {sound.pid: 0, text.pid: 1}
-        monkeypatch.setattr(homes_module, "spent", lambda pid: computed[numbers[pid]])
-        homes = Homes(CORES[:2])
-        asyncio.run(
-            homes.settle(
-                Watched(Process(name, (), {"MESH_THREADS": "1"}, url, rank=1), 0.0, "ready", pid)
-                for name, url, pid in (
-                    ("audio-encoder", dear, sound.pid),
-                    ("text-encoder", cheap, text.pid),
-                    ("redis", dear, redis),
-                )
-            )
-        )
-        homes.follow(100.0)
-        seen = [places(redis)]
-        for now, sounds, texts in (
-            (100.5, 0.0, 0.5),  # Too early to look again.
-            (101.0, 0.0, 1.0),  # Texts alone: away from them.
-            (102.0, 0.3, 0.15),  # Hardly a difference.
-            (103.0, 0.9, 0.6),  # Sounds take more now.
-        ):
-            computed[0] += sounds
-            computed[1] += texts
-            homes.follow(now)
-            seen.append(places(redis))
-        assert seen == [[set(CORES[number])] for number in (1, 1, 0, 0, 1)]
 
 
 def test_what_a_process_has_computed_is_known() -> None:
