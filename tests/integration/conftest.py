@@ -6,6 +6,7 @@ import pytest
 
 from tests.fake_models import FakeEncoder
 from tests.gateway_harness import GatewayProcess
+from tests.redis_process import RedisProcess
 from tests.running_node import RunningNode, encoder_load, running
 
 # Of the gateway.
@@ -35,3 +36,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         log, max_body=MAX_BODY, max_in_flight=MAX_IN_FLIGHT, max_in_flight_bytes=2 * MAX_BODY
     ) as process:
         yield process
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisProcess]:
+    """A Redis of the test's own."""
+    process = RedisProcess()
+    process.start()
+    yield process
+    process.kill()

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,14 +15,6 @@ from tests.unit.gateway.fakes import FakeMesh
 
 # On a busy machine a look-up may take all the time that a request gives Redis; then nobody waits.
 TRIES = 20
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisProcess]:
-    process = RedisProcess()
-    process.start()
-    yield process
-    process.kill()
 
 
 @pytest.fixture
