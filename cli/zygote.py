@@ -21,15 +21,17 @@ import signal
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from setproctitle import setproctitle, setthreadtitle
 from supervisor import supervisord
+from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 
+from cli.manager import Manager
 from cli.stop_time import stop_seconds
 from cli.supervision import REFUSAL
 from mesh.mapped import unload_libraries
@@ -118,6 +120,7 @@ def _become(program: Program, env: Mapping[str, str]) -> NoReturn:
 
 def _forget_the_parent() -> None:
     """Give signals back their meaning, as a new program finds them: ignored ones stay ignored."""
+    signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
@@ -174,7 +177,8 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         unload_libraries()
-    supervisord.go(options)
+    with suppress(ExitNow):
+        Manager(options).main()
     options.close_httpservers()
     options.close_logger()
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
+import re
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from tests.integration.fake_mesh import WORD
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
 
+LOG = "supervisor.log"
 PACKAGE = "tests.integration.loaded_ahead"
 
 
@@ -23,7 +27,7 @@ async def run(how: str, logs: Path, until: str) -> list[str]:
     argv = (sys.executable, "-m", PACKAGE, how)
     process = Process("fake", argv, {"MESH_WORD": WORD}, "", rank=1, essential=True)
     async with asyncio.timeout(30), supervised([process], logs, Path.cwd(), asyncio.Event()):
-        while until not in _read(logs / "supervisor.log"):
+        while until not in _read(logs / LOG):
             await asyncio.sleep(0.05)
         while not _read(logs / "fake.log"):
             await asyncio.sleep(0.05)
@@ -59,4 +63,25 @@ async def test_an_error_that_ends_a_fork_is_logged(tmp_path: Path) -> None:
 async def test_a_fork_is_told_to_stop(tmp_path: Path) -> None:
     """By the signal that it waits for, which its parent handles otherwise."""
     await run("serve", tmp_path, "spawned")
-    assert "stopped: fake (exit status 0)" in _read(tmp_path / "supervisor.log")
+    assert "stopped: fake (exit status 0)" in _read(tmp_path / LOG)
+
+
+async def test_what_ended_is_started_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it died young; also where its log stays open, by whose end it might be noticed.
+
+    Supervisord by itself would take up to two seconds.
+    """
+    monkeypatch.setattr("cli.supervision.YOUNG", 1)
+    argv = (sys.executable, "-m", PACKAGE, "share")
+    process, log = Process("fake", argv, {"MESH_WORD": WORD}, "", rank=1), tmp_path / LOG
+    async with asyncio.timeout(30), supervised([process], tmp_path, Path.cwd(), asyncio.Event()):
+        while "RUNNING" not in _read(log):
+            await asyncio.sleep(0.05)
+        [pid] = re.findall(r"'fake' with pid (\d+)", _read(log))
+        os.kill(int(pid), signal.SIGKILL)
+        killed = time.monotonic()
+        while _read(log).count("spawned") < 2:
+            await asyncio.sleep(0.01)
+        assert time.monotonic() - killed < 0.5

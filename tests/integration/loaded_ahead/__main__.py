@@ -1,11 +1,13 @@
 """Says what it finds, as a line of JSON, and ends as its argument says.
 
 status: with 3    words: with a last word    error: by an error    serve: only when told to stop
+share: as serve, and another process may write to its log as well
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,4 +35,7 @@ if __name__ == "__main__":
             configure_logging("fake", "info")
             raise LookupError("there is no model")
         case "serve":
+            signal.pause()
+        case "share":
+            subprocess.Popen(["sleep", "60"])
             signal.pause()
