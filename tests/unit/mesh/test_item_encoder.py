@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,15 @@ async def items(model: FakeEncoder, metrics: NodeMetrics) -> AsyncIterator[ItemE
     await made.close(PATIENCE)
 
 
+@pytest.fixture
+def idle_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else runs here: a second batch begins where a core is idle."""
+    load = tmp_path / "loadavg"
+    load.write_text("0.00 0.00 0.00 1/200 4711")
+    monkeypatch.setattr("mesh.cores.LOAD", str(load))
+
+
+@pytest.mark.usefixtures("idle_cores")
 async def test_as_many_batches_run_at_a_time_as_there_are_workers(
     model: FakeEncoder, metrics: NodeMetrics
 ) -> None:
@@ -154,6 +164,7 @@ async def test_an_array_of_a_wrong_shape_is_no_embedding(
     await one.close(PATIENCE)
 
 
+@pytest.mark.usefixtures("idle_cores")
 async def test_replicas_share_the_work(metrics: NodeMetrics) -> None:
     """While one device is busy, the other one takes the next input."""
     replicas = [FakeEncoder(), FakeEncoder()]
