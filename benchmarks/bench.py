@@ -3,19 +3,20 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
 from benchmarks.bodies import EVERYTHING, MULTIPART, Bodies, Form, write_bodies
+from benchmarks.ceiling_process import Ceiling, ceiling
 from benchmarks.inputs import ROOT
-from benchmarks.processes import BenchError, Command, last_words, running
+from benchmarks.processes import MALLOC, BenchError, Command, last_words, running
 from benchmarks.results import Recorder, Results
+from benchmarks.setup import Setup
 
-# As a mesh's nodes raise them: else the arithmetic of batches maps and unmaps memory all the time.
-MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 # Connections of the bars, and those that keep a server busy for sure.
 CONNECTIONS: Final = 16
 MANY_CONNECTIONS: Final = 32
@@ -25,12 +26,14 @@ MANY_CONNECTIONS: Final = 32
 class Plan:
     """How much is measured: `runs` of each figure, of `seconds` after a warm-up of `warm`.
 
-    `requests` are those after which memory is weighed, a tenth of them cancelled; `batches` are the
-    sizes that are compared, `ways` those that the ceiling is looked for with.
+    Contenders side by side take `turns` of that in each run. `requests` are those after
+    which memory is weighed, a tenth of them cancelled; `batches` are the sizes that are compared,
+    `ways` those that the ceiling is looked for with.
     """
 
     quick: bool
     runs: int
+    turns: int
     seconds: float
     warm: float
     requests: int
@@ -41,8 +44,8 @@ class Plan:
     def of(cls, quick: bool, runs: int | None) -> Self:
         """The whole thing, or one that takes minutes and only shows that all works."""
         if quick:
-            return cls(True, runs or 1, 2, 1, 2_000, (1, 4), (1, 4))
-        return cls(False, runs or 3, 4, 2, 100_000, (1, 2, 4, 8, 16, 32), (1, 8, 16))
+            return cls(True, runs or 1, 1, 2, 1, 2_000, (1, 4), (1, 4))
+        return cls(False, runs or 3, 3, 4, 2, 100_000, (1, 2, 4, 8, 16, 32), (1, 8, 16))
 
     def plain(self) -> dict[str, Any]:
         """For the results' file, as it will be read from there."""
@@ -59,6 +62,11 @@ class Best:
     processes: int
     threads: int
     batch: int
+
+    @property
+    def setup(self) -> Setup:
+        """What each process is set to."""
+        return Setup(self.engine, self.dtype, self.threads)
 
 
 @dataclass
@@ -98,11 +106,9 @@ class Bench:
         found: dict[str, Any] = json.loads(last)
         return found
 
-    def ceiling(self, best: Best, seconds: float) -> Mapping[str, float]:
-        """The rate and the median time of a batch of the complete work in one way."""
-        layout = map(str, (best.processes, best.threads, best.batch, seconds))
-        (found,) = self.program("ceiling", best.engine, best.dtype, *layout).values()
-        return dict(found)
+    def ceiling(self, setup: Setup, processes: int) -> AbstractContextManager[Ceiling]:
+        """The complete work in one way, to be timed while the block lasts."""
+        return ceiling(setup, processes, self.folder / f"logs/ceiling-{processes}.log")
 
     @cached_property
     def best(self) -> Best:

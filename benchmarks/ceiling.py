@@ -1,7 +1,8 @@
 """The fastest complete work without a server: `python -m benchmarks.ceiling ENGINE DTYPE ...`.
 
-Prints one JSON object: for each size of batch, requests a second of all processes together, and the
-median seconds of a batch. Each process has a model of its own and computes distinct inputs.
+Each line of its input is an order: a size of batch, and seconds. For each it prints a JSON object:
+requests a second of all processes together, and the median seconds of a batch. Each process has a
+model of its own and computes distinct inputs; between orders none of them does anything.
 """
 
 import json
@@ -9,10 +10,10 @@ import multiprocessing
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import chain, cycle
 from multiprocessing.synchronize import Barrier
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.inputs import example
 from benchmarks.model import Model
@@ -24,69 +25,56 @@ DISTINCT: Final = 64
 # Seconds that a process waits for the others to have loaded.
 PATIENCE: Final = 300
 
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What every process does: batches of each size, in requests, for some seconds."""
-
-    setup: Setup
-    parts: dict[str, float]
-    sizes: tuple[int, ...]
-    seconds: float
+# Of each process: what it computes with, the requests that come next, and where all meet.
+_model: Model
+_requests: Iterator[Mapping[str, Any]]
+_barrier: Barrier
 
 
-def measure(work: Work, processes: int) -> dict[int, dict[str, float]]:
-    """Run so many processes at once: their requests a second, and the median time of a batch."""
-    context = multiprocessing.get_context("spawn")  # Forked threads of an engine would be dead.
-    barrier = context.Barrier(processes)
-    with context.Pool(processes, initializer=_meet_at, initargs=(barrier,)) as pool:
-        taken = pool.map(_run, [work] * processes, chunksize=1)
-    return {size: _summary(size, [one[size] for one in taken]) for size in work.sizes}
+def _load(setup: Setup, parts: dict[str, float], barrier: Barrier) -> None:
+    global _model, _requests, _barrier
+    _model, _barrier = Model.load(setup, parts), barrier
+    _requests = cycle([example(number) for number in range(DISTINCT)])
 
 
-def _summary(size: int, times: list[list[float]]) -> dict[str, float]:
+def _run(size: int, seconds: float) -> list[float]:
+    """The seconds of each batch, for as long as the order says; all processes begin together."""
+    _batch(size)  # A new shape may have to be compiled.
+    _barrier.wait(PATIENCE)
+    end = time.monotonic() + seconds
+    taken = [_batch(size)]
+    while time.monotonic() < end:
+        taken.append(_batch(size))
+    return taken
+
+
+def _batch(size: int) -> float:
+    chosen = [next(_requests) for _ in range(size)]
+    start = time.perf_counter()
+    _model.predict(chosen)
+    return time.perf_counter() - start
+
+
+def summary(size: int, times: list[list[float]]) -> dict[str, float]:
+    """Of what each process took for its batches."""
     rate = sum(size * len(taken) / sum(taken) for taken in times)
     return {"rate": rate, "median": statistics.median(chain.from_iterable(times))}
 
 
-_barrier: Barrier
-
-
-def _meet_at(barrier: Barrier) -> None:
-    global _barrier
-    _barrier = barrier
-
-
-def _run(work: Work) -> dict[int, list[float]]:
-    """For each size the seconds of each batch, for as long as the work lasts."""
-    model = Model.load(work.setup, work.parts)
-    requests = cycle([example(number) for number in range(DISTINCT)])
-
-    def batch(size: int) -> float:
-        chosen = [next(requests) for _ in range(size)]
-        start = time.perf_counter()
-        model.predict(chosen)
-        return time.perf_counter() - start
-
-    def batches(size: int) -> list[float]:
-        batch(size)  # A new shape may have to be compiled.
-        _barrier.wait(PATIENCE)
-        end = time.monotonic() + work.seconds
-        taken = [batch(size)]
-        while time.monotonic() < end:
-            taken.append(batch(size))
-        return taken
-
-    return {size: batches(size) for size in work.sizes}
-
-
-def main(engine: str, dtype: str, processes: str, threads: str, sizes: str, seconds: str) -> None:
-    """Measure what the command line says; sizes of batches are separated by commas."""
-    batches = tuple(int(size) for size in sizes.split(","))
-    setup = Setup(engine, dtype, int(threads))
+def main(engine: str, dtype: str, processes: str, threads: str) -> None:
+    """Load what the command line says, then do what each line of input does."""
+    setup, count = Setup(engine, dtype, int(threads)), int(processes)
     # Before the others are there, and have the cores.
-    work = Work(setup, measured(setup), batches, float(seconds))
-    sys.stdout.write(json.dumps(measure(work, int(processes))) + "\n")
+    parts = measured(setup)
+    context = multiprocessing.get_context("spawn")  # Forked threads of an engine would be dead.
+    loaded = setup, parts, context.Barrier(count)
+    with context.Pool(count, initializer=_load, initargs=loaded) as pool:
+        for order in sys.stdin:
+            size, seconds = order.split()
+            work = [(int(size), float(seconds))] * count
+            found = summary(int(size), pool.starmap(_run, work, chunksize=1))
+            sys.stdout.write(json.dumps(found) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

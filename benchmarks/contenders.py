@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,10 +35,36 @@ COMPARED: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A server that answers at `url`; `memory` tells its MiB now."""
+    """A server that answers at `url`; `memory` tells its MiB now, `restless` which processes of it
+    take a core while there is nothing to do.
+    """
 
     url: str
     memory: Callable[[], float]
+    restless: Callable[[], list[int]] = list
+
+    @contextlib.contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Take it no core from others while the block lasts, but where it is `awake`."""
+        try:
+            self._signal(signal.SIGSTOP)
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it serve while the block lasts."""
+        try:
+            self._signal(signal.SIGCONT)
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.restless():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +117,9 @@ def _contender(peer: Peer, folder: Path, env: dict[str, str]) -> Contender:
         with running(Command(peer.argv(bin, port), log, env | path, cwd)) as process:
             url = f"http://127.0.0.1:{port}"
             wait_until(process, log, START, lambda: answers(url))
-            yield Serving(url + peer.path, lambda: memory(family([process.pid])))
+            mine = partial(family, [process.pid])
+            restless = mine if peer.restless else list
+            yield Serving(url + peer.path, lambda: memory(mine()), restless)
 
     return Contender(peer.name, peer.form, start)
 

@@ -145,6 +145,12 @@ def warm_up(target: Target, load: Closed) -> None:
     _wrk(target, load, {"rate": "0", "skip": "0"})
 
 
+def half_repeating(target: Target, connections: int, seconds: float) -> Outcome:
+    """Closed loop in which half of the inputs are fresh; the others have been sent before."""
+    warm_up(target, Closed(connections, seconds / 4, fresh=0))
+    return closed_loop(target, Closed(connections, seconds, fresh=0.5))
+
+
 def _rate(found: dict[str, Any], skip: int) -> float:
     counted = int(found["requests"]) - skip
     if counted > 0 and found["busy"] > 0:

@@ -21,6 +21,8 @@ POLL: Final = 0.02
 STOP: Final = 40.0
 # Lines of its log that tell why a process failed.
 TAIL: Final = 15
+# As a mesh's nodes raise them: else the arithmetic of batches maps and unmaps memory all the time.
+MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 # From <linux/prctl.h>.
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
@@ -32,12 +34,16 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: `env` comes on top of the environment without its MESH_*, `log` takes output."""
+    """What to run: `env` comes on top of the environment without its MESH_*, `log` takes output.
+
+    One that is `told` what to do reads it from its input; others have none.
+    """
 
     argv: Sequence[str]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = ROOT
+    told: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,7 +62,7 @@ def running(command: Command) -> Iterator[subprocess.Popen[bytes]]:
             command.argv,
             cwd=command.cwd,
             env=command.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if command.told else subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for us, who end the others in order.

@@ -17,7 +17,8 @@ HERE: Final = Path(__file__).parent
 class Peer:
     """A server in a folder beside this file; `argv` gives its command, of its bin folder and port.
 
-    `path` is where it answers, `form` what bodies it takes.
+    `path` is where it answers, `form` what bodies it takes; one that is `restless` looks for work
+    time and again, which others would feel.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Peer:
     argv: Callable[[Path, int], Sequence[str]]
     form: Form = MULTIPART
     path: str = "/predict"
+    restless: bool = False
 
 
 def _gunicorn(bin: Path, port: int) -> Sequence[str]:
@@ -55,7 +57,8 @@ PEERS: Final = (
 # Two of them again, given the mesh's engine, a worker on each core, and dynamic batches.
 TUNED: Final = (
     Peer("Mosec, tuned", "mosec", _mosec, form=MSGPACK, path="/inference"),
-    Peer("LitServe, tuned", "litserve", _script, form=JSON),
+    # Without a request it takes a quarter of a core.
+    Peer("LitServe, tuned", "litserve", _script, form=JSON, restless=True),
 )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from benchmarks.bench import Bench, Best
 from benchmarks.processes import BenchError
@@ -36,12 +36,11 @@ def run(bench: Bench) -> None:
 def _ways(bench: Bench, setup: Setup) -> Iterator[tuple[Best, dict[str, float]]]:
     """One process with all cores, and one on each core, with every batch."""
     cores = len(os.sched_getaffinity(0))
-    sizes = ",".join(map(str, bench.plan.ways))
     for processes, threads in sorted({(1, cores), (cores, 1)}):
-        layout = [str(processes), str(threads), sizes, str(bench.plan.seconds / 2)]
-        found = bench.program("ceiling", setup.engine, setup.dtype, *layout)
-        for size, figures in found.items():
-            yield Best(setup.engine, setup.dtype, processes, threads, int(size)), figures
+        with bench.ceiling(replace(setup, threads=threads), processes) as ceiling:
+            for size in bench.plan.ways:
+                way = Best(setup.engine, setup.dtype, processes, threads, size)
+                yield way, ceiling.measure(size, bench.plan.seconds / 2)
 
 
 def _name(way: Best) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from benchmarks.bench import CONNECTIONS, Bench
 from benchmarks.bodies import EVERYTHING, MIXES
 from benchmarks.contenders import answers
-from benchmarks.load import Closed, Target, closed_loop, warm_up
+from benchmarks.load import Closed, Target, closed_loop, half_repeating, warm_up
 from benchmarks.mesh_process import Mesh, mesh
 from benchmarks.processes import Command, family, running, wait_until
-from benchmarks.sections.peers import half_repeating
 from cli.homes import move
 from cli.machine import free_ports
 
@@ -50,7 +49,7 @@ def _measure_cached(bench: Bench, ours: Mesh, constant: str) -> None:
     target, seconds = Target(ours.predict, bench.bodies()), bench.plan.seconds
     nothing = closed_loop(target, Closed(CONNECTIONS, seconds))
     bench.add("nothing cached", "requests/s", nothing.rate)
-    bench.add("half cached", "requests/s", half_repeating(target, seconds).rate)
+    bench.add("half cached", "requests/s", half_repeating(target, CONNECTIONS, seconds).rate)
     places = {"all cached": ours.predict, CONSTANT: f"{constant}/predict", BARE: f"{constant}/bare"}
     for name, url in places.items():
         again = Target(url, target.bodies)
