@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -44,8 +44,26 @@ class Plan:
     def of(cls, quick: bool, runs: int | None) -> Self:
         """The whole thing, or one that takes minutes and only shows that all works."""
         if quick:
-            return cls(True, runs or 1, 1, 2, 1, 2_000, (1, 4), (1, 4))
-        return cls(False, runs or 3, 3, 4, 2, 100_000, (1, 2, 4, 8, 16, 32), (1, 8, 16))
+            return cls(
+                quick=True,
+                runs=runs or 1,
+                turns=1,
+                seconds=2,
+                warm=1,
+                requests=2_000,
+                batches=(1, 4),
+                ways=(1, 4),
+            )
+        return cls(
+            quick=False,
+            runs=runs or 3,
+            turns=3,
+            seconds=4,
+            warm=2,
+            requests=100_000,
+            batches=(1, 2, 4, 8, 16, 32),
+            ways=(1, 8, 16),
+        )
 
     def plain(self) -> dict[str, Any]:
         """For the results' file, as it will be read from there."""
@@ -106,9 +124,16 @@ class Bench:
         found: dict[str, Any] = json.loads(last)
         return found
 
-    def ceiling(self, setup: Setup, processes: int) -> AbstractContextManager[Ceiling]:
+    def parts(self, setup: Setup) -> dict[str, float]:
+        """What one run of each model costs at most, as a node with such an engine would find it."""
+        return self.program("parts", setup.engine, setup.dtype, str(setup.threads))
+
+    def ceiling(
+        self, setup: Setup, processes: int, parts: Mapping[str, float]
+    ) -> AbstractContextManager[Ceiling]:
         """The complete work in one way, to be timed while the block lasts."""
-        return ceiling(setup, processes, self.folder / f"logs/ceiling-{processes}.log")
+        log = self.folder / f"logs/ceiling-{processes}x{setup.threads}.log"
+        return ceiling(setup, processes, parts, log)
 
     @cached_property
     def best(self) -> Best:

@@ -11,13 +11,13 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, cycle
 from multiprocessing.synchronize import Barrier
 from typing import Any, Final
 
 from benchmarks.inputs import example
 from benchmarks.model import Model
-from benchmarks.parts import measured
 from benchmarks.setup import Setup
 
 # Distinct requests that a process goes round; nothing here remembers an input.
@@ -55,24 +55,25 @@ def _batch(size: int) -> float:
     return time.perf_counter() - start
 
 
-def summary(size: int, times: list[list[float]]) -> dict[str, float]:
-    """Of what each process took for its batches."""
+def _summary(size: int, times: list[list[float]]) -> dict[str, float]:
     rate = sum(size * len(taken) / sum(taken) for taken in times)
     return {"rate": rate, "median": statistics.median(chain.from_iterable(times))}
 
 
-def main(engine: str, dtype: str, processes: str, threads: str) -> None:
-    """Load what the command line says, then do what each line of input does."""
-    setup, count = Setup(engine, dtype, int(threads)), int(processes)
-    # Before the others are there, and have the cores.
-    parts = measured(setup)
+def main(engine: str, dtype: str, processes: str, threads: str, parts: str) -> None:
+    """Load what the command line says, then do what each line of input does.
+
+    `parts` is what benchmarks.parts prints.
+    """
+    count = int(processes)
     context = multiprocessing.get_context("spawn")  # Forked threads of an engine would be dead.
-    loaded = setup, parts, context.Barrier(count)
-    with context.Pool(count, initializer=_load, initargs=loaded) as pool:
+    loaded = Setup(engine, dtype, int(threads)), json.loads(parts), context.Barrier(count)
+    with ProcessPoolExecutor(count, context, _load, loaded) as pool:
         for order in sys.stdin:
             size, seconds = order.split()
-            work = [(int(size), float(seconds))] * count
-            found = summary(int(size), pool.starmap(_run, work, chunksize=1))
+            # The barrier lets no process have two of them.
+            begun = [pool.submit(_run, int(size), float(seconds)) for _ in range(count)]
+            found = _summary(int(size), [one.result() for one in begun])
             sys.stdout.write(json.dumps(found) + "\n")
             sys.stdout.flush()
 

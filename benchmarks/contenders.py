@@ -35,8 +35,9 @@ COMPARED: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A server that answers at `url`; `memory` tells its MiB now, `restless` which processes of it
-    take a core while there is nothing to do.
+    """A server that answers at `url`; `memory` tells its MiB now.
+
+    `restless` are the processes of it that take a core while there is nothing to do.
     """
 
     url: str

@@ -28,6 +28,10 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 
 
+# What was started here and has not ended, by its ids.
+_running: list[int] = []
+
+
 class BenchError(Exception):
     """A measurement can't be taken here, or not be trusted; the message says why."""
 
@@ -36,7 +40,8 @@ class BenchError(Exception):
 class Command:
     """What to run: `env` comes on top of the environment without its MESH_*, `log` takes output.
 
-    One that is `told` what to do reads it from its input; others have none.
+    One that is `told` what to do reads it from its input and answers by its output; `log` has only
+    its errors then. Others have no input.
     """
 
     argv: Sequence[str]
@@ -63,14 +68,17 @@ def running(command: Command) -> Iterator[subprocess.Popen[bytes]]:
             cwd=command.cwd,
             env=command.environment,
             stdin=subprocess.PIPE if command.told else subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if command.told else output,
+            stderr=output,
+            bufsize=0,
             start_new_session=True,  # Ctrl-C is for us, who end the others in order.
             preexec_fn=_end_with_parent,
         )
+    _running.append(process.pid)
     try:
         yield process
     finally:
+        _running.remove(process.pid)
         _end(process, before)
 
 
@@ -88,11 +96,15 @@ def _offspring() -> set[psutil.Process]:
 
 
 def _end(process: subprocess.Popen[bytes], before: set[psutil.Process]) -> None:
-    """Ask it to end, then kill what is left of it; what ran before it is left alone."""
+    """Ask it to end, then kill what is left of it.
+
+    What ran before it is left alone, and what has begun since and is of others that still run.
+    """
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP)
-    left = _offspring() - before
+    others = set(family(_running))
+    left = {one for one in _offspring() - before if one.pid not in others}
     for one in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()

@@ -8,7 +8,7 @@ turn, which starts all, comes after a second, too.
 import signal
 import socket
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
@@ -21,8 +21,8 @@ class Manager(Supervisor):  # type: ignore[misc]  # It has no types.
 
     def runforever(self) -> None:
         """Start all, then turn."""
-        self._start()
         with _waking(self.options.get_socket_map()):
+            self._advance()
             super().runforever()
 
     def handle_signal(self) -> None:
@@ -31,15 +31,16 @@ class Manager(Supervisor):  # type: ignore[misc]  # It has no types.
         groups = self.process_groups.values()
         processes = chain.from_iterable(group.processes.values() for group in groups)
         if any(process.state == ProcessStates.EXITED for process in processes):
-            self._start()
+            self._advance()
 
-    def _start(self) -> None:
+    def _advance(self) -> None:
+        """As each turn does: start what is to run, and give up what is late."""
         for group in sorted(self.process_groups.values()):
             group.transition()
 
 
 class _Alarm:
-    """What supervisord's loop knows as a dispatcher: bytes that Python writes for each signal."""
+    """What supervisord's loop knows as a dispatcher: of bytes that Python writes for signals."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -53,8 +54,12 @@ class _Alarm:
         return False
 
     def handle_read_event(self) -> None:
-        """Forget them: that the loop turns is all that they are for."""
-        self._end.recv(4096)
+        """Forget one: there is a turn for each, which deals with one signal."""
+        with suppress(BlockingIOError):
+            self._end.recv(1)
+
+    def handle_error(self) -> None:
+        """None that would matter: turns come without it, too."""
 
 
 @contextmanager
@@ -62,6 +67,7 @@ def _waking(dispatchers: MutableMapping[int, Any]) -> Iterator[None]:
     """Let signals end the wait of a loop over these."""
     ours, pythons = socket.socketpair()
     with ours, pythons:
+        ours.setblocking(False)
         pythons.setblocking(False)
         signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
         dispatchers[ours.fileno()] = _Alarm(ours)

@@ -37,10 +37,12 @@ def _ways(bench: Bench, setup: Setup) -> Iterator[tuple[Best, dict[str, float]]]
     """One process with all cores, and one on each core, with every batch."""
     cores = len(os.sched_getaffinity(0))
     for processes, threads in sorted({(1, cores), (cores, 1)}):
-        with bench.ceiling(replace(setup, threads=threads), processes) as ceiling:
-            for size in bench.plan.ways:
-                way = Best(setup.engine, setup.dtype, processes, threads, size)
-                yield way, ceiling.measure(size, bench.plan.seconds / 2)
+        layout = replace(setup, threads=threads)
+        with bench.ceiling(layout, processes, bench.parts(layout)) as ceiling:
+            seconds = bench.plan.seconds / 2
+            found = {size: ceiling.measure(size, seconds) for size in bench.plan.ways}
+        for size, figures in found.items():
+            yield Best(setup.engine, setup.dtype, processes, threads, size), figures
 
 
 def _name(way: Best) -> str:

@@ -1,15 +1,15 @@
 """Peers: the mesh beside other servers of the same model, and beside the ceiling."""
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
 from typing import Final
 
-from benchmarks.bench import CONNECTIONS, Bench
+from benchmarks.bench import CONNECTIONS, Bench, Best, Plan
 from benchmarks.contenders import (
     Contender,
     Serving,
@@ -20,20 +20,21 @@ from benchmarks.contenders import (
     the_mesh,
     tuned,
 )
-from benchmarks.load import Closed, Outcome, Target, closed_loop, half_repeating, warm_up
+from benchmarks.load import Closed, Target, closed_loop, half_repeating, warm_up
 from benchmarks.processes import BenchError
 
-# How often a server may be begun for the figures of a round.
+CEILING: Final = "ceiling"
+# How often a contender may fail for one set of figures, before it is left out.
 TRIES: Final = 3
 
 # By name and unit.
 Figures = dict[tuple[str, str], float]
-# One contender's figure, measured for so many seconds.
-Turn = Callable[[float], float]
+# What one contender is found to do in so many seconds.
+Turn = Callable[[float], Figures]
 
 
 class Unfit(BenchError):
-    """One of several contenders failed."""
+    """It is known whose fault it is."""
 
     def __init__(self, name: str, error: BenchError) -> None:
         super().__init__(str(error))
@@ -47,19 +48,26 @@ def run(bench: Bench) -> None:
     batch = min(best.batch, max(1, CONNECTIONS // (os.cpu_count() or 1)))
     bench.record.fact("tuned peers' batch", batch)
     # A worker of theirs has one thread.
-    parts = bench.program("parts", best.engine, best.dtype, "1")
+    parts = bench.parts(replace(best.setup, threads=1))
     bench.record.fact("tuned peers' parts of it", parts)
+    bench.record.fact("turns side by side, in each run", bench.plan.turns)
     fast = [
         the_mesh(bench.folder, lambda engines: bench.record.fact("engines", engines)),
         *tuned(bench.folder, best.engine, best.dtype, batch, parts),
     ]
-    contest = Contest(bench)
+    contest, ways = (
+        Contest(bench),
+        [(way, bench.parts(way.setup)) for way in (best, bench.quickest)],
+    )
     for _ in range(bench.plan.runs):
-        contest.add(fast, side_by_side)
+        contest.add(fast, partial(side_by_side, ways))
         for contender in fast:
             contest.add([contender], memory)
         for contender in documented(bench.folder):
             contest.add([contender], alone)
+
+
+Measure = Callable[["Contest", Sequence[Contender]], Figures]
 
 
 @dataclass
@@ -70,19 +78,19 @@ class Contest:
     expected: list[str] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
 
-    def add(self, contenders: Sequence[Contender], figures: "Measure") -> None:
+    def add(self, contenders: Sequence[Contender], figures: Measure) -> None:
         """Add figures of these, together.
 
-        When one fails, all are begun again; when that one has been begun TRIES times, without it.
+        When one fails, all are begun again; when that one has failed TRIES times, without it.
         BenchError where what failed is none of them.
         """
         failed: Counter[str] = Counter()
-        while left := [one for one in contenders if one.name not in self.left_out]:
-            self.bench.say(f" {', '.join(one.name for one in left)}")
+        while remaining := [one for one in contenders if one.name not in self.left_out]:
+            self.bench.say(f" {', '.join(one.name for one in remaining)}")
             try:
-                found = figures(self, left)
+                found = figures(self, remaining)
             except Unfit as error:
-                if error.name not in {one.name for one in left}:
+                if error.name not in {one.name for one in remaining}:
                     raise
                 failed[error.name] += 1
                 if failed[error.name] < TRIES:
@@ -108,94 +116,98 @@ class Contest:
             yield serving, target
 
 
-Measure = Callable[[Contest, Sequence[Contender]], Figures]
-
-
-def side_by_side(contest: Contest, contenders: Sequence[Contender]) -> Figures:
+def side_by_side(
+    ways: Sequence[tuple[Best, dict[str, float]]],
+    contest: Contest,
+    contenders: Sequence[Contender],
+) -> Figures:
     """All are started, then take turns of seconds, so that the machine's moods meet all of them."""
     bench = contest.bench
-    best, quickest = bench.best, bench.quickest
     with ExitStack() as stack:
-        all_cores = stack.enter_context(bench.ceiling(best.setup, best.processes))
-        soonest = stack.enter_context(bench.ceiling(quickest.setup, quickest.processes))
+        all_cores, soonest = (
+            stack.enter_context(bench.ceiling(way.setup, way.processes, parts))
+            for way, parts in ways
+        )
         served = {one.name: stack.enter_context(contest.serving(one)) for one in contenders}
         for serving, _ in served.values():
             stack.enter_context(serving.asleep())
 
-        def of_all(figure: Callable[[Target, float], float]) -> dict[str, Turn]:
-            return {name: partial(_awake, figure, *one) for name, one in served.items()}
+        def of_all(figures: Callable[[Target, float], Figures]) -> dict[str, Turn]:
+            return {name: partial(_awake, figures, *one) for name, one in served.items()}
 
-        rate = {"ceiling": lambda seconds: all_cores.measure(best.batch, seconds)["rate"]}
-        latency = {"ceiling": lambda seconds: 1000 * soonest.measure(1, seconds / 2)["median"]}
-        kinds: Mapping[tuple[str, str], Mapping[str, Turn]] = {
-            ("throughput", "requests/s"): rate | of_all(_throughput),
-            ("one client", "ms"): latency | of_all(_one_client),
-            ("half repeats", "requests/s"): of_all(_half_repeats),
-        }
+        def rate(seconds: float) -> Figures:
+            found = all_cores.measure(ways[0][0].batch, seconds)
+            return {("throughput", "requests/s"): found["rate"]}
+
+        def latency(seconds: float) -> Figures:
+            return {("one client", "ms"): 1000 * soonest.measure(1, seconds / 2)["median"]}
+
         return {
-            (f"{name}: {kind}", unit): figure
-            for (kind, unit), turns in kinds.items()
-            for name, figure in _in_turns(bench, turns).items()
+            **in_turns({CEILING: rate, **of_all(_busy)}, bench.plan),
+            **in_turns({CEILING: latency, **of_all(_one_client)}, bench.plan),
+            **in_turns(of_all(_half_repeats), bench.plan),
         }
 
 
-def _in_turns(bench: Bench, turns: Mapping[str, Turn]) -> dict[str, float]:
-    """The mean of each one's turns."""
-    found: dict[str, list[float]] = {name: [] for name in turns}
-    for _ in range(bench.plan.turns):
-        for name, turn in turns.items():
+def in_turns(turns: Mapping[str, Turn], plan: Plan) -> Figures:
+    """The mean of what each one does in its turns. In every round of them another one begins."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for number in range(plan.turns):
+        names = deque(turns)
+        names.rotate(-number)
+        for name in names:
             with blaming(name):
-                found[name].append(turn(bench.plan.seconds))
-    return {name: fmean(figures) for name, figures in found.items()}
+                for (figure, unit), value in turns[name](plan.seconds).items():
+                    found.setdefault((f"{name}: {figure}", unit), []).append(value)
+    return {key: fmean(values) for key, values in found.items()}
 
 
 def _awake(
-    figure: Callable[[Target, float], float], serving: Serving, target: Target, seconds: float
-) -> float:
+    figures: Callable[[Target, float], Figures], serving: Serving, target: Target, seconds: float
+) -> Figures:
     with serving.awake():
-        return figure(target, seconds)
+        return figures(target, seconds)
 
 
-def _throughput(target: Target, seconds: float) -> float:
-    return closed_loop(target, Closed(CONNECTIONS, seconds)).rate
+def _busy(target: Target, seconds: float) -> Figures:
+    found = closed_loop(target, Closed(CONNECTIONS, seconds))
+    return {
+        ("throughput", "requests/s"): found.rate,
+        ("the generator's CPU", "cores"): found.cpu,
+    }
 
 
-def _one_client(target: Target, seconds: float) -> float:
-    return 1000 * closed_loop(target, Closed(1, seconds / 2)).p50
+def _one_client(target: Target, seconds: float) -> Figures:
+    return {("one client", "ms"): 1000 * closed_loop(target, Closed(1, seconds / 2)).p50}
 
 
-def _half_repeats(target: Target, seconds: float) -> float:
-    return half_repeating(target, CONNECTIONS, seconds).rate
+def _half_repeats(target: Target, seconds: float) -> Figures:
+    return {("half repeats", "requests/s"): half_repeating(target, CONNECTIONS, seconds).rate}
 
 
 def memory(contest: Contest, contenders: Sequence[Contender]) -> Figures:
     """Of one that others were measured beside: what it shares with them would count in parts."""
     (contender,), seconds = contenders, contest.bench.plan.seconds
     with contest.serving(contender) as (serving, target), blaming(contender.name):
-        busy = closed_loop(target, Closed(CONNECTIONS, seconds))
-        half_repeating(target, CONNECTIONS, seconds / 2)
-        return _at_its_end(contender, busy, serving, target)
+        _busy(target, seconds)
+        _half_repeats(target, seconds / 2)  # Caches have something to remember, too.
+        return _weighed(contender, serving, target)
 
 
 def alone(contest: Contest, contenders: Sequence[Contender]) -> Figures:
     """All figures of one that is too slow for turns."""
     (contender,), seconds = contenders, contest.bench.plan.seconds
     with contest.serving(contender) as (serving, target), blaming(contender.name):
-        busy = closed_loop(target, Closed(CONNECTIONS, seconds))
-        one = _one_client(target, seconds)
-        return {
-            (f"{contender.name}: throughput", "requests/s"): busy.rate,
-            (f"{contender.name}: one client", "ms"): one,
-            **_at_its_end(contender, busy, serving, target),
+        found = _busy(target, seconds) | _one_client(target, seconds)
+        named = {
+            (f"{contender.name}: {name}", unit): value for (name, unit), value in found.items()
         }
+        return named | _weighed(contender, serving, target)
 
 
-def _at_its_end(contender: Contender, busy: Outcome, serving: Serving, target: Target) -> Figures:
+def _weighed(contender: Contender, serving: Serving, target: Target) -> Figures:
     require_answer(serving.url, target.bodies)  # One whose workers have just ended weighs little.
-    return {
-        (f"{contender.name}: the generator's CPU", "cores"): busy.cpu,
-        (f"{contender.name}: memory", "MiB"): serving.memory(),
-    }
+    return {(f"{contender.name}: memory", "MiB"): serving.memory()}
 
 
 @contextmanager

@@ -42,6 +42,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 def redis() -> Iterator[RedisProcess]:
     """A Redis of the test's own."""
     process = RedisProcess()
-    process.start()
-    yield process
-    process.kill()
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()

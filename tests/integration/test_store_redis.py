@@ -209,9 +209,9 @@ class Resetting:
 
     async def reset(self) -> None:
         """Neither side hears of it by a proper end. What a side has left itself has no socket."""
-        for end in self._ends:
-            if end.transport.is_closing():
-                continue
+        left = [end for end in self._ends if not end.transport.is_closing()]
+        assert left
+        for end in left:
             linger = struct.pack("ii", 1, 0)
             end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             end.transport.abort()

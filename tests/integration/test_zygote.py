@@ -66,15 +66,16 @@ async def test_a_fork_is_told_to_stop(tmp_path: Path) -> None:
     assert "stopped: fake (exit status 0)" in _read(tmp_path / LOG)
 
 
+@pytest.mark.parametrize("how", ["serve", "share"])
 async def test_what_ended_is_started_again_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless it died young; also where its log stays open, by whose end it might be noticed.
+    """Unless it died young. Supervisord by itself would do so in a turn that a second brings.
 
-    Supervisord by itself would take up to two seconds.
+    It notices the end of a log, but not where another process may write to it, too.
     """
     monkeypatch.setattr("cli.supervision.YOUNG", 1)
-    argv = (sys.executable, "-m", PACKAGE, "share")
+    argv = (sys.executable, "-m", PACKAGE, how)
     process, log = Process("fake", argv, {"MESH_WORD": WORD}, "", rank=1), tmp_path / LOG
     async with asyncio.timeout(30), supervised([process], tmp_path, Path.cwd(), asyncio.Event()):
         while "RUNNING" not in _read(log):
