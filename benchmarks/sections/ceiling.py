@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from statistics import fmean
 
-from benchmarks.bench import Bench, Best
+from benchmarks.bench import Bench, Best, Plan
+from benchmarks.ceiling_process import Ceiling
 from benchmarks.processes import BenchError
 from benchmarks.setup import Setup, setups
 
@@ -39,10 +41,21 @@ def _ways(bench: Bench, setup: Setup) -> Iterator[tuple[Best, dict[str, float]]]
     for processes, threads in sorted({(1, cores), (cores, 1)}):
         layout = replace(setup, threads=threads)
         with bench.ceiling(layout, processes, bench.parts(layout)) as ceiling:
-            seconds = bench.plan.seconds / 2
-            found = {size: ceiling.measure(size, seconds) for size in bench.plan.ways}
+            found = _in_turns(ceiling, bench.plan)
         for size, figures in found.items():
             yield Best(setup.engine, setup.dtype, processes, threads, size), figures
+
+
+def _in_turns(ceiling: Ceiling, plan: Plan) -> dict[int, dict[str, float]]:
+    """The mean of each size's turns: in one stretch each would meet another mood of the machine."""
+    turns = [
+        {size: ceiling.measure(size, plan.seconds / 4) for size in plan.ways}
+        for _ in range(plan.turns)
+    ]
+    return {
+        size: {name: fmean(turn[size][name] for turn in turns) for name in turns[0][size]}
+        for size in plan.ways
+    }
 
 
 def _name(way: Best) -> str:

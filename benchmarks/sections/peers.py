@@ -44,8 +44,9 @@ class Unfit(BenchError):
 def run(bench: Bench) -> None:
     """In every round the fast ones side by side, then each for itself."""
     best = bench.best
-    # A worker on each core: with larger batches one takes what all connections send.
-    batch = min(best.batch, max(1, CONNECTIONS // (os.cpu_count() or 1)))
+    # A worker on each core: with larger batches one takes what all connections send. With one
+    # input only they hand no list to the model, and could not make use of their queues.
+    batch = max(2, min(best.batch, CONNECTIONS // (os.cpu_count() or 1)))
     bench.record.fact("tuned peers' batch", batch)
     # A worker of theirs has one thread.
     parts = bench.parts(replace(best.setup, threads=1))
