@@ -56,10 +56,8 @@ def run(bench: Bench) -> None:
         the_mesh(bench.folder, lambda engines: bench.record.fact("engines", engines)),
         *tuned(bench.folder, best.engine, best.dtype, batch, parts),
     ]
-    contest, ways = (
-        Contest(bench),
-        [(way, bench.parts(way.setup)) for way in (best, bench.quickest)],
-    )
+    ways = [(way, bench.parts(way.setup)) for way in (best, bench.quickest)]
+    contest = Contest(bench)
     for _ in range(bench.plan.runs):
         contest.add(fast, partial(side_by_side, ways))
         for contender in fast:
@@ -122,7 +120,10 @@ def side_by_side(
     contest: Contest,
     contenders: Sequence[Contender],
 ) -> Figures:
-    """All are started, then take turns of seconds, so that the machine's moods meet all of them."""
+    """All are started, then take turns of seconds, so that the machine's moods meet all of them.
+
+    `ways`, and their parts, are the ceiling's for throughput and for one client.
+    """
     bench = contest.bench
     with ExitStack() as stack:
         all_cores, soonest = (
