@@ -44,23 +44,21 @@ class Serving:
     memory: Callable[[], float]
     restless: Callable[[], list[int]] = list
 
-    @contextlib.contextmanager
-    def asleep(self) -> Iterator[None]:
-        """Take it no core from others while the block lasts, but where it is `awake`."""
-        try:
-            self._signal(signal.SIGSTOP)
-            yield
-        finally:
-            self._signal(signal.SIGCONT)
+    def asleep(self) -> AbstractContextManager[None]:
+        """Let it take no core from others while the block lasts, but where it is `awake`."""
+        return self._between(signal.SIGSTOP, signal.SIGCONT)
+
+    def awake(self) -> AbstractContextManager[None]:
+        """Let it serve while the block lasts, within one in which it is `asleep`."""
+        return self._between(signal.SIGCONT, signal.SIGSTOP)
 
     @contextlib.contextmanager
-    def awake(self) -> Iterator[None]:
-        """Let it serve while the block lasts."""
+    def _between(self, first: signal.Signals, last: signal.Signals) -> Iterator[None]:
         try:
-            self._signal(signal.SIGCONT)
+            self._signal(first)
             yield
         finally:
-            self._signal(signal.SIGSTOP)
+            self._signal(last)
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self.restless():

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from statistics import fmean
+from functools import partial
 
-from benchmarks.bench import Bench, Best, Plan
-from benchmarks.ceiling_process import Ceiling
+from benchmarks.bench import Bench, Best
 from benchmarks.processes import BenchError
 from benchmarks.setup import Setup, setups
+from benchmarks.turns import in_turns
 
 
 def run(bench: Bench) -> None:
@@ -41,21 +41,11 @@ def _ways(bench: Bench, setup: Setup) -> Iterator[tuple[Best, dict[str, float]]]
     for processes, threads in sorted({(1, cores), (cores, 1)}):
         layout = replace(setup, threads=threads)
         with bench.ceiling(layout, processes, bench.parts(layout)) as ceiling:
-            found = _in_turns(ceiling, bench.plan)
+            seconds = bench.plan.seconds / 4
+            ways = {size: partial(ceiling.measure, size, seconds) for size in bench.plan.ways}
+            found = in_turns(ways, bench.plan.turns)
         for size, figures in found.items():
             yield Best(setup.engine, setup.dtype, processes, threads, size), figures
-
-
-def _in_turns(ceiling: Ceiling, plan: Plan) -> dict[int, dict[str, float]]:
-    """The mean of each size's turns: in one stretch each would meet another mood of the machine."""
-    turns = [
-        {size: ceiling.measure(size, plan.seconds / 4) for size in plan.ways}
-        for _ in range(plan.turns)
-    ]
-    return {
-        size: {name: fmean(turn[size][name] for turn in turns) for name in turns[0][size]}
-        for size in plan.ways
-    }
 
 
 def _name(way: Best) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from statistics import fmean
+from functools import partial
 
 from benchmarks.bench import CONNECTIONS, Bench
 from benchmarks.bodies import EVERYTHING, MIXES
@@ -12,6 +12,7 @@ from benchmarks.contenders import answers
 from benchmarks.load import Closed, Target, closed_loop, half_repeating, warm_up
 from benchmarks.mesh_process import Mesh, mesh
 from benchmarks.processes import Command, family, running, wait_until
+from benchmarks.turns import in_turns
 from cli.homes import move
 from cli.machine import free_ports
 
@@ -55,15 +56,15 @@ def _measure_cached(bench: Bench, ours: Mesh, constant: str) -> None:
     again = {name: Target(url, target.bodies) for name, url in places.items()}
     for one in again.values():
         warm_up(one, Closed(CONNECTIONS, bench.plan.warm, fresh=0))
-    # By turns, so that the machine's moods meet all three.
-    load = Closed(CONNECTIONS, seconds / 2, fresh=0)
-    turns = [
-        {name: closed_loop(one, load) for name, one in again.items()}
-        for _ in range(bench.plan.turns)
-    ]
-    for name in again:
-        bench.add(name, "requests/s", fmean(turn[name].rate for turn in turns))
-        bench.add(f"{name}: the generator's CPU", "cores", fmean(turn[name].cpu for turn in turns))
+    turns = {name: partial(_all_cached, one, seconds / 2) for name, one in again.items()}
+    for name, found in in_turns(turns, bench.plan.turns).items():
+        bench.add(name, "requests/s", found["rate"])
+        bench.add(f"{name}: the generator's CPU", "cores", found["cpu"])
+
+
+def _all_cached(target: Target, seconds: float) -> dict[str, float]:
+    found = closed_loop(target, Closed(CONNECTIONS, seconds, fresh=0))
+    return {"rate": found.rate, "cpu": found.cpu}
 
 
 @contextlib.contextmanager

@@ -1,12 +1,11 @@
 """Peers: the mesh beside other servers of the same model, and beside the ceiling."""
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from statistics import fmean
 from typing import Final
 
 from benchmarks.bench import CONNECTIONS, Bench, Best, Plan
@@ -22,6 +21,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.load import Closed, Target, closed_loop, half_repeating, warm_up
 from benchmarks.processes import BenchError
+from benchmarks.turns import in_turns
 
 CEILING: Final = "ceiling"
 # How often a contender may fail for one set of figures, before it is left out.
@@ -145,23 +145,24 @@ def side_by_side(
             return {("one client", "ms"): 1000 * soonest.measure(1, seconds / 2)["median"]}
 
         return {
-            **in_turns({CEILING: rate, **of_all(_busy)}, bench.plan),
-            **in_turns({CEILING: latency, **of_all(_one_client)}, bench.plan),
-            **in_turns(of_all(_half_repeats), bench.plan),
+            **_in_turns({CEILING: rate, **of_all(_busy)}, bench.plan),
+            **_in_turns({CEILING: latency, **of_all(_one_client)}, bench.plan),
+            **_in_turns(of_all(_half_repeats), bench.plan),
         }
 
 
-def in_turns(turns: Mapping[str, Turn], plan: Plan) -> Figures:
-    """The mean of what each one does in its turns. In every round of them another one begins."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for number in range(plan.turns):
-        names = deque(turns)
-        names.rotate(-number)
-        for name in names:
-            with blaming(name):
-                for (figure, unit), value in turns[name](plan.seconds).items():
-                    found.setdefault((f"{name}: {figure}", unit), []).append(value)
-    return {key: fmean(values) for key, values in found.items()}
+def _in_turns(turns: Mapping[str, Turn], plan: Plan) -> Figures:
+    blamed = {name: partial(_blamed, name, turn, plan.seconds) for name, turn in turns.items()}
+    return {
+        (f"{name}: {figure}", unit): value
+        for name, figures in in_turns(blamed, plan.turns).items()
+        for (figure, unit), value in figures.items()
+    }
+
+
+def _blamed(name: str, turn: Turn, seconds: float) -> Figures:
+    with blaming(name):
+        return turn(seconds)
 
 
 def _awake(

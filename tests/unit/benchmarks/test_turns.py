@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,8 @@ import pytest
 from benchmarks.bench import Plan
 from benchmarks.contenders import Serving
 from benchmarks.processes import BenchError, Command, running
-from benchmarks.sections.peers import Figures, Turn, Unfit, in_turns
+from benchmarks.sections.peers import Figures, Unfit, _in_turns
+from benchmarks.turns import in_turns
 
 
 @pytest.fixture
@@ -29,20 +31,15 @@ def test_each_begins_once_and_its_figure_is_the_mean() -> None:
     """What one leaves behind then meets every other one."""
     order: list[str] = []
 
-    def turn(name: str) -> Turn:
-        def figures(seconds: float) -> Figures:
-            order.append(name)
-            return {("throughput", "requests/s"): len(order) * seconds}
+    def turn(name: str) -> dict[str, float]:
+        order.append(name)
+        return {"place": len(order)}
 
-        return figures
-
-    plan = Plan.of(quick=False, runs=1)
-    found = in_turns({name: turn(name) for name in "abc"}, plan)
+    found = in_turns({name: partial(turn, name) for name in "abc"}, 3)
 
     assert "".join(order) == "abcbcacab"
-    mean = {name: sum(n for n, who in enumerate(order, 1) if who == name) / 3 for name in "abc"}
     assert found == {
-        (f"{name}: throughput", "requests/s"): pytest.approx(mean[name] * plan.seconds)
+        name: {"place": sum(place for place, who in enumerate(order, 1) if who == name) / 3}
         for name in "abc"
     }
 
@@ -54,7 +51,7 @@ def test_who_fails_in_a_turn_is_named() -> None:
         raise BenchError("it answers no more")
 
     with pytest.raises(Unfit, match="no more") as raised:
-        in_turns({"frail": fails}, Plan.of(quick=True, runs=1))
+        _in_turns({"frail": fails}, Plan.of(quick=True, runs=1))
     assert raised.value.name == "frail"
 
 
