@@ -15,12 +15,15 @@ from typing import Any
 from supervisor.states import ProcessStates
 from supervisor.supervisord import Supervisor
 
+from cli.log_pipes import LogPoller
+
 
 class Manager(Supervisor):  # type: ignore[misc]  # It has no types.
     """Supervisord, whose loop turns by signals as well."""
 
     def runforever(self) -> None:
         """Start all, then turn."""
+        self.options.poller = LogPoller(self.options, self.get_process_map)
         with _waking(self.options.get_socket_map()):
             self._advance()
             super().runforever()

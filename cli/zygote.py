@@ -29,8 +29,8 @@ from typing import Any, NoReturn, Self
 from setproctitle import setproctitle, setthreadtitle
 from supervisor import supervisord
 from supervisor.medusa.asyncore_25 import ExitNow
-from supervisor.options import ServerOptions
 
+from cli.log_pipes import LogOptions
 from cli.manager import Manager
 from cli.stop_time import stop_seconds
 from cli.supervision import REFUSAL
@@ -63,7 +63,7 @@ class Program:
         return f"{self.package}.__main__"
 
 
-class Options(ServerOptions):  # type: ignore[misc]  # It has no types.
+class Options(LogOptions):
     """Supervisord's, with its way to become another program, in a child that it has forked."""
 
     # The packages that need not be executed.
