@@ -1,5 +1,8 @@
 """Latency in open loop: p50 and p99 at shares of saturation, nothing cached, all modalities."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from benchmarks.bench import MANY_CONNECTIONS, Bench
 from benchmarks.load import (
     OK,
@@ -13,38 +16,57 @@ from benchmarks.load import (
     warm_up,
 )
 from benchmarks.mesh_process import mesh
+from benchmarks.turns import repeated
 
 # Percent of saturation; 30, 70 and 95 are the bars', the other is for the chart.
 LOADS: tuple[int, ...] = (30, 50, 70, 95)
 QUICK_LOADS: tuple[int, ...] = (30, 70, 95)
 
+# By name and unit.
+Figures = dict[tuple[str, str], float]
+
 
 def run(bench: Bench) -> None:
-    """Find saturation, then go through the loads; both in every round."""
+    """Find saturation, then go through the loads; several times in every round."""
     loads = QUICK_LOADS if bench.plan.quick else LOADS
     bench.record.fact("loads", loads)
     with mesh(bench.folder / "logs/mesh") as ours, ours.whole_answers():
-        target = Target(ours.predict, bench.bodies())
-        for _ in range(bench.plan.runs):
-            peak = saturation(bench, target)
-            for load in loads:
-                answers = open_loop(target, Open(peak * load / 100, 2 * bench.plan.seconds))
-                _add(bench, load, answers)
+        measure(bench, Target(ours.predict, bench.bodies()), partial(_of_loads, loads))
 
 
-def saturation(bench: Bench, target: Target) -> float:
-    """Answers a second that the mesh gives when there is always more to do."""
+def measure(
+    bench: Bench, target: Target, figures: Callable[[Target, float, float], Figures]
+) -> None:
+    """Add saturation, and what is found of a target, so many answers a second, in some seconds.
+
+    In every round these are means of several turns, each with a saturation of its own.
+    """
     warm_up(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
-    peak = closed_loop(target, Closed(MANY_CONNECTIONS, bench.plan.seconds)).rate
-    bench.add("saturation", "requests/s", peak)
-    return peak
+
+    def turn() -> Figures:
+        peak = closed_loop(target, Closed(MANY_CONNECTIONS, bench.plan.seconds / 2)).rate
+        return {("saturation", "requests/s"): peak, **figures(target, peak, bench.plan.seconds)}
+
+    for _ in range(bench.plan.runs):
+        for (name, unit), value in repeated(turn, bench.plan.turns).items():
+            bench.add(name, unit, value)
 
 
-def _add(bench: Bench, load: int, answers: Answers) -> None:
+def _of_loads(loads: Sequence[int], target: Target, peak: float, seconds: float) -> Figures:
+    found = {load: open_loop(target, Open(peak * load / 100, seconds)) for load in loads}
+    return {
+        (f"{load} %: {name}", unit): value
+        for load, answers in found.items()
+        for (name, unit), value in _of(answers).items()
+    }
+
+
+def _of(answers: Answers) -> Figures:
     taken, everything = answers.latencies(OK), answers.latencies()
-    bench.add(f"{load} %: p50", "ms", 1000 * percentile(taken, 0.5))
-    bench.add(f"{load} %: p99", "ms", 1000 * percentile(taken, 0.99))
-    bench.add(f"{load} %: the generator's CPU", "cores", answers.cpu)
-    bench.add(f"{load} %: the generator late, p99", "ms", 1000 * answers.late)
-    refused = 100 * (1 - len(taken) / len(everything))
-    bench.add(f"{load} %: refused", "%", refused)
+    return {
+        ("p50", "ms"): 1000 * percentile(taken, 0.5),
+        ("p99", "ms"): 1000 * percentile(taken, 0.99),
+        ("the generator's CPU", "cores"): answers.cpu,
+        ("the generator late, p99", "ms"): 1000 * answers.late,
+        ("refused", "%"): 100 * (1 - len(taken) / len(everything)),
+    }

@@ -3,7 +3,7 @@
 from benchmarks.bench import Bench
 from benchmarks.load import OK, REFUSED, Open, Target, open_loop, percentile
 from benchmarks.mesh_process import mesh
-from benchmarks.sections.latency import saturation
+from benchmarks.sections.latency import Figures, measure
 
 TIMES: float = 2.0
 
@@ -11,15 +11,17 @@ TIMES: float = 2.0
 def run(bench: Bench) -> None:
     """Saturation and overload by turns. Bodies are of a tenth of a MiB."""
     with mesh(bench.folder / "logs/mesh") as ours:
-        target = Target(ours.predict, bench.bodies())
-        for _ in range(bench.plan.runs):
-            peak = saturation(bench, target)
-            answers = open_loop(target, Open(TIMES * peak, 2 * bench.plan.seconds))
-            refusals = answers.latencies(REFUSED)
-            bench.add("goodput", "requests/s", answers.rate(OK))
-            bench.add("refused", "requests/s", answers.rate(REFUSED))
-            others = answers.rate() - answers.rate(OK, REFUSED)
-            bench.add("neither", "requests/s", others)
-            bench.add("refusals: p50", "ms", 1000 * percentile(refusals, 0.5))
-            bench.add("refusals: p99", "ms", 1000 * percentile(refusals, 0.99))
-            bench.add("the generator late, p99", "ms", 1000 * answers.late)
+        measure(bench, Target(ours.predict, bench.bodies()), _of_overload)
+
+
+def _of_overload(target: Target, peak: float, seconds: float) -> Figures:
+    answers = open_loop(target, Open(TIMES * peak, seconds))
+    refusals = answers.latencies(REFUSED)
+    return {
+        ("goodput", "requests/s"): answers.rate(OK),
+        ("refused", "requests/s"): answers.rate(REFUSED),
+        ("neither", "requests/s"): answers.rate() - answers.rate(OK, REFUSED),
+        ("refusals: p50", "ms"): 1000 * percentile(refusals, 0.5),
+        ("refusals: p99", "ms"): 1000 * percentile(refusals, 0.99),
+        ("the generator late, p99", "ms"): 1000 * answers.late,
+    }
