@@ -12,7 +12,8 @@
 --   start     the number of the first request: no two runs of one server share numbers
 --   fresh     how often an input is fresh, by its place in a body: "1,1,1" all, "0,0,0" none
 --   rate      requests a second, due at even intervals whether or not answers come; 0 for closed loop
---   log       a file for a line of each answer: status, latency, lateness of sending, in seconds
+--   log       a file for a line of each answer: status, latency, lateness of sending, when it came after
+--             the first request was due, in seconds
 --   skip      answers after which the clock starts: before, the server was not yet busy
 
 local ffi = require("ffi")
@@ -150,7 +151,8 @@ function response(status, headers)
   if times then
     awaited[id] = nil
     local from = math.min(times[1], times[2])
-    log:write(string.format("%d %.6f %.6f\n", status, closed - from, times[1] - from))
+    log:write(string.format(
+      "%d %.6f %.6f %.6f\n", status, closed - from, times[1] - from, closed - start))
   end
 end
 

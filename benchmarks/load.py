@@ -57,6 +57,11 @@ class Closed:
     seconds: float
     fresh: float | tuple[float, ...] = 1.0
 
+    @property
+    def duration(self) -> float:
+        """Seconds for which is sent."""
+        return self.seconds
+
     def shares(self, inputs: int) -> tuple[float, ...]:
         """For each of so many inputs."""
         return self.fresh if isinstance(self.fresh, tuple) else (self.fresh,) * inputs
@@ -64,11 +69,20 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open loop of `rate` requests a second, all inputs fresh."""
+    """Open loop of `rate` requests a second, all inputs fresh.
+
+    In the first `ramp` seconds queues fill; what is answered then is not counted.
+    """
 
     rate: float
     seconds: float
+    ramp: float = 0.0
     connections = OPEN_CONNECTIONS
+
+    @property
+    def duration(self) -> float:
+        """Seconds for which is sent."""
+        return self.ramp + self.seconds
 
     def shares(self, inputs: int) -> tuple[float, ...]:
         """For each of so many inputs."""
@@ -91,16 +105,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of an open loop, times in seconds; it was sent `late` after it was due."""
+    """One answer of an open loop, times in seconds.
+
+    It came `at` after the first request was due; its own was sent `late` after it was due.
+    """
 
     status: int
     latency: float
     late: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """All answers of an open loop."""
+    """The answers of an open loop in the `seconds` from the end of its ramp to the last of them."""
 
     answers: Sequence[Answer]
     seconds: float
@@ -164,15 +182,17 @@ def open_loop(target: Target, load: Open) -> Answers:
         log = Path(folder) / "answers.txt"
         found, cpu = _wrk(target, load, {"rate": f"{load.rate:.3f}", "log": str(log)})
         answers = parse_answers(log.read_text())
-    if found["lost"] or len(answers) < 0.9 * load.rate * load.seconds - OPEN_CONNECTIONS / 8:
+    counted = [answer for answer in answers if answer.at > load.ramp]
+    least = 0.9 * load.rate * load.duration - OPEN_CONNECTIONS / 8
+    if found["lost"] or not counted or len(answers) < least:
         raise BenchError(f"{target.url}: {len(answers)} answers at {load.rate:.0f}/s: {found}")
-    return Answers(answers, found["seconds"], cpu)
+    return Answers(counted, counted[-1].at - load.ramp, cpu)
 
 
 def parse_answers(text: str) -> list[Answer]:
     """The lines that benchmarks/load.lua writes."""
     rows = (line.split() for line in text.splitlines())
-    return [Answer(int(status), float(latency), float(late)) for status, latency, late in rows]
+    return [Answer(int(status), *map(float, times)) for status, *times in rows]
 
 
 def _wrk(target: Target, load: Closed | Open, how: dict[str, str]) -> tuple[dict[str, Any], float]:
@@ -189,7 +209,7 @@ def _wrk(target: Target, load: Closed | Open, how: dict[str, str]) -> tuple[dict
     options = [
         "-t1",
         f"-c{load.connections}",
-        f"-d{math.ceil(load.seconds)}",
+        f"-d{math.ceil(load.duration)}",
         f"--timeout={PATIENCE}",
     ]
     argv = ["wrk", *options, f"-s{SCRIPT}", target.url, "--"]

@@ -6,6 +6,9 @@ from benchmarks.mesh_process import mesh
 from benchmarks.sections.latency import Figures, measure
 
 TIMES: float = 2.0
+# Seconds until as many requests as are taken in wait: until then fewer are refused, and what is
+# begun and not yet answered grows.
+RAMP: float = 1.0
 
 
 def run(bench: Bench) -> None:
@@ -15,7 +18,7 @@ def run(bench: Bench) -> None:
 
 
 def _of_overload(target: Target, peak: float, seconds: float) -> Figures:
-    answers = open_loop(target, Open(TIMES * peak, seconds))
+    answers = open_loop(target, Open(TIMES * peak, seconds, RAMP))
     refusals = answers.latencies(REFUSED)
     return {
         ("goodput", "requests/s"): answers.rate(OK),

@@ -24,7 +24,7 @@ SUMMARY = """Running 5s test @ http://127.0.0.1:1/predict
 
 {"requests": 90, "seconds": 5.0, "refused": 0, "lost": 0, "busy": 4.0, "p50": 0.1, "p99": 1}
 """
-LOG = "200 0.250000 0.001000\n429 0.003000 0.000000\n200 0.750000 0.004000\n"
+LOG = "200 0.25 0.001 0.5\n429 0.003 0.0 1.5\n200 0.75 0.004 2.5\n"
 
 # Stands for wrk: it gives what a test says, as output and as the log of answers.
 GENERATOR = """#!/bin/sh
@@ -62,8 +62,8 @@ def test_a_generator_that_says_nothing_fails_with_its_own_words() -> None:
 
 
 def test_answers_are_read_line_by_line() -> None:
-    """Status, latency, and how late the request was sent."""
-    assert parse_answers(LOG)[1] == Answer(429, 0.003, 0.0)
+    """Status, latency, how late the request was sent, and when the answer came."""
+    assert parse_answers(LOG)[1] == Answer(429, 0.003, 0.0, 1.5)
 
 
 def test_a_closed_loop_counts_from_when_every_connection_was_answered(target: Target) -> None:
@@ -95,6 +95,19 @@ def test_an_open_loop_has_each_answer(target: Target) -> None:
     assert answers.latencies() == [0.003, 0.25, 0.75]
 
 
+def test_an_open_loop_counts_from_the_end_of_its_ramp_to_the_last_answer(target: Target) -> None:
+    """What is begun and not yet answered grows before, and stays as it is then."""
+    answers = open_loop(target, Open(1, 3, ramp=1))
+    assert answers.latencies() == [0.003, 0.75]
+    assert answers.rate(200) == 1 / 1.5
+
+
+def test_an_open_loop_in_which_nothing_counts_is_no_measurement(target: Target) -> None:
+    """The answers of the ramp say nothing of what comes after it."""
+    with pytest.raises(BenchError, match="3 answers at 1/s"):
+        open_loop(target, Open(1, 3, ramp=3))
+
+
 def test_an_open_loop_that_lost_answers_is_no_measurement(target: Target) -> None:
     """At a thousand a second there had to be more than three."""
     with pytest.raises(BenchError, match="3 answers at 1000/s"):
@@ -103,7 +116,7 @@ def test_an_open_loop_that_lost_answers_is_no_measurement(target: Target) -> Non
 
 def test_rates_and_lateness_are_of_all_answers() -> None:
     """Of those with a status, where one is named."""
-    answers = Answers([Answer(200, 0.1, 0.0), Answer(429, 0.1, 0.2)], seconds=2.0, cpu=0.1)
+    answers = Answers([Answer(200, 0.1, 0.0, 1.0), Answer(429, 0.1, 0.2, 2.0)], 2.0, cpu=0.1)
     assert (answers.rate(), answers.rate(200), answers.late) == (1.0, 0.5, 0.2)
 
 
