@@ -26,9 +26,9 @@ MANY_CONNECTIONS: Final = 32
 class Plan:
     """How much is measured: `runs` of each figure, of `seconds` after a warm-up of `warm`.
 
-    Contenders side by side take `turns` of that in each run. `requests` are those after
-    which memory is weighed, a tenth of them cancelled; `batches` are the sizes that are compared,
-    `ways` those that the ceiling is looked for with.
+    Contenders side by side, and saturation with the loads that are shares of it, take `turns` of
+    that in each run. `requests` are those after which memory is weighed, a tenth of them cancelled;
+    `batches` are the sizes that are compared, `ways` those that the ceiling is looked for with.
     """
 
     quick: bool

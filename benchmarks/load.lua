@@ -12,8 +12,8 @@
 --   start     the number of the first request: no two runs of one server share numbers
 --   fresh     how often an input is fresh, by its place in a body: "1,1,1" all, "0,0,0" none
 --   rate      requests a second, due at even intervals whether or not answers come; 0 for closed loop
---   log       a file for a line of each answer: status, latency, lateness of sending, when it came after
---             the first request was due, in seconds
+--   log       a file for a line of each answer: status, and in seconds its latency, how late it was
+--             sent, and when it came after the first request was due
 --   skip      answers after which the clock starts: before, the server was not yet busy
 
 local ffi = require("ffi")

@@ -2,7 +2,8 @@
 
 Closed loop: each connection sends its next request when the last is answered. Open loop: requests
 are due at even intervals, whether or not answers come; there are so many connections that one is
-always free, and latency counts from when a request was due.
+always free, and latency counts from when a request was due. What is sent first and last is not
+counted: queues fill, and what was due is still to be answered.
 """
 
 import itertools
@@ -17,7 +18,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from statistics import fmean
+from typing import Any, Final, Self
 
 import httpx
 
@@ -30,6 +32,8 @@ PATIENCE: Final = 60
 # Connections of an open loop. At 100 requests a second one comes free late only when answers take
 # over five seconds.
 OPEN_CONNECTIONS: Final = 512
+# Seconds in which what was due is answered, before an open loop ends.
+TAIL: Final = 2.0
 # Seconds between questions whether a server is free.
 REST: Final = 0.1
 OK: Final = 200
@@ -71,18 +75,18 @@ class Closed:
 class Open:
     """Open loop of `rate` requests a second, all inputs fresh.
 
-    In the first `ramp` seconds queues fill; what is answered then is not counted.
+    Those that are due in `seconds` count, after `ramp` in which queues fill.
     """
 
     rate: float
     seconds: float
-    ramp: float = 0.0
+    ramp: float
     connections = OPEN_CONNECTIONS
 
     @property
     def duration(self) -> float:
         """Seconds for which is sent."""
-        return self.ramp + self.seconds
+        return self.ramp + self.seconds + TAIL
 
     def shares(self, inputs: int) -> tuple[float, ...]:
         """For each of so many inputs."""
@@ -115,27 +119,48 @@ class Answer:
     late: float
     at: float
 
+    @property
+    def due(self) -> float:
+        """When its request was due, after the first one."""
+        return self.at - self.latency
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers of an open loop in the `seconds` from the end of its ramp to the last of them."""
+    """The answers of an open loop in the `seconds` that count.
 
-    answers: Sequence[Answer]
+    `came` are those that came then, whose number does not depend on how long they took; `due` those
+    whose requests were due then, of which none is left out for being slow.
+    """
+
+    came: Sequence[Answer]
+    due: Sequence[Answer]
     seconds: float
     cpu: float
 
+    @classmethod
+    def pooled(cls, parts: Sequence[Self]) -> Self:
+        """Those of several loops, as if of one."""
+        return cls(
+            [answer for part in parts for answer in part.came],
+            [answer for part in parts for answer in part.due],
+            sum(part.seconds for part in parts),
+            fmean(part.cpu for part in parts),
+        )
+
     def latencies(self, *statuses: int) -> list[float]:
         """Of the answers with such a status, or of all, in rising order."""
-        return sorted(a.latency for a in self.answers if not statuses or a.status in statuses)
+        return sorted(a.latency for a in self.due if not statuses or a.status in statuses)
 
     def rate(self, *statuses: int) -> float:
         """Answers a second with such a status, or all."""
-        return len(self.latencies(*statuses)) / self.seconds
+        counted = [a for a in self.came if not statuses or a.status in statuses]
+        return len(counted) / self.seconds
 
     @property
     def late(self) -> float:
         """The 99th percentile of how late the generator was, in seconds."""
-        return percentile(sorted(answer.late for answer in self.answers), 0.99)
+        return percentile(sorted(answer.late for answer in self.due), 0.99)
 
 
 def require_generator() -> None:
@@ -182,11 +207,12 @@ def open_loop(target: Target, load: Open) -> Answers:
         log = Path(folder) / "answers.txt"
         found, cpu = _wrk(target, load, {"rate": f"{load.rate:.3f}", "log": str(log)})
         answers = parse_answers(log.read_text())
-    counted = [answer for answer in answers if answer.at > load.ramp]
-    least = 0.9 * load.rate * load.duration - OPEN_CONNECTIONS / 8
-    if found["lost"] or not counted or len(answers) < least:
-        raise BenchError(f"{target.url}: {len(answers)} answers at {load.rate:.0f}/s: {found}")
-    return Answers(counted, counted[-1].at - load.ramp, cpu)
+    start, end = load.ramp, load.ramp + load.seconds
+    came = [answer for answer in answers if start <= answer.at < end]
+    due = [answer for answer in answers if start <= answer.due < end]
+    if found["lost"] or len(due) < 0.9 * load.rate * load.seconds:
+        raise BenchError(f"{target.url}: {len(due)} answers at {load.rate:.0f}/s: {found}")
+    return Answers(came, due, load.seconds, cpu)
 
 
 def parse_answers(text: str) -> list[Answer]:

@@ -23,8 +23,3 @@ def in_turns(
         name: {figure: fmean(one[figure] for one in taken) for figure in taken[0]}
         for name, taken in found.items()
     }
-
-
-def repeated(turn: Callable[[], Mapping[F, float]], count: int) -> dict[F, float]:
-    """The mean of what is found in so many turns, where nothing else is compared."""
-    return in_turns({None: turn}, count)[None]

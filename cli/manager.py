@@ -1,6 +1,6 @@
 """Supervisord, which does at once what there is to do.
 
-Its loop turns when a process writes or a second is over: Python goes on waiting where a signal
+Its own loop turns when a process writes or a second is over: Python goes on waiting where a signal
 comes (PEP 475). What has ended is seen in one turn and started again in the next, and the first
 turn, which starts all, comes after a second, too.
 """

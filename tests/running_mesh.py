@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +70,16 @@ class RunningMesh:
         """The process id of the last life of a process, by supervisor's log."""
         log = (self.logs / "supervisor.log").read_text()
         return int(re.findall(rf"spawned: '{name}' with pid (\d+)", log)[-1])
+
+    def logged(self, name: str, words: str) -> list[str]:
+        """The lines of a process's log with these words in them, as soon as there is one."""
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline:
+            lines = (self.logs / f"{name}.log").read_text().splitlines()
+            if found := [line for line in lines if words in line]:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"{name} did not log {words!r}")
 
     def finish(self) -> tuple[int, str]:
         """Wait for its end: its exit status, and what it said since `until`."""

@@ -1,7 +1,8 @@
 """Latency in open loop: p50 and p99 at shares of saturation, nothing cached, all modalities."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Final
 
 from benchmarks.bench import MANY_CONNECTIONS, Bench
 from benchmarks.load import (
@@ -16,14 +17,14 @@ from benchmarks.load import (
     warm_up,
 )
 from benchmarks.mesh_process import mesh
-from benchmarks.turns import repeated
+from mesh.settings import GatewaySettings
 
 # Percent of saturation; 30, 70 and 95 are the bars', the other is for the chart.
 LOADS: tuple[int, ...] = (30, 50, 70, 95)
 QUICK_LOADS: tuple[int, ...] = (30, 70, 95)
-
-# By name and unit.
-Figures = dict[tuple[str, str], float]
+# Seconds in which queues fill, at least, and the requests that the mesh takes at a time.
+RAMP: Final = 1.0
+PLACES: Final[int] = GatewaySettings.model_fields["max_in_flight"].default
 
 
 def run(bench: Bench) -> None:
@@ -31,42 +32,35 @@ def run(bench: Bench) -> None:
     loads = QUICK_LOADS if bench.plan.quick else LOADS
     bench.record.fact("loads", loads)
     with mesh(bench.folder / "logs/mesh") as ours, ours.whole_answers():
-        measure(bench, Target(ours.predict, bench.bodies()), partial(_of_loads, loads))
+        target = Target(ours.predict, bench.bodies())
+        for found in rounds(bench, target, [load / 100 for load in loads]):
+            for load, answers in zip(loads, found, strict=True):
+                _add(bench, load, answers)
 
 
-def measure(
-    bench: Bench, target: Target, figures: Callable[[Target, float, float], Figures]
-) -> None:
-    """Add saturation, and what is found of a target, so many answers a second, in some seconds.
+def rounds(bench: Bench, target: Target, shares: Sequence[float]) -> Iterator[list[Answers]]:
+    """In every round the answers at these shares of saturation, which is added to the figures.
 
-    In every round these are means of several turns, each with a saturation of its own.
+    They are those of several turns, each with a saturation of its own.
     """
     warm_up(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
-
-    def turn() -> Figures:
-        peak = closed_loop(target, Closed(MANY_CONNECTIONS, bench.plan.seconds / 2)).rate
-        return {("saturation", "requests/s"): peak, **figures(target, peak, bench.plan.seconds)}
-
     for _ in range(bench.plan.runs):
-        for (name, unit), value in repeated(turn, bench.plan.turns).items():
-            bench.add(name, unit, value)
+        turns = [_turn(target, shares, bench.plan.seconds) for _ in range(bench.plan.turns)]
+        bench.add("saturation", "requests/s", fmean(peak for peak, _ in turns))
+        yield [Answers.pooled(parts) for parts in zip(*(found for _, found in turns), strict=True)]
 
 
-def _of_loads(loads: Sequence[int], target: Target, peak: float, seconds: float) -> Figures:
-    found = {load: open_loop(target, Open(peak * load / 100, seconds)) for load in loads}
-    return {
-        (f"{load} %: {name}", unit): value
-        for load, answers in found.items()
-        for (name, unit), value in _of(answers).items()
-    }
+def _turn(target: Target, shares: Sequence[float], seconds: float) -> tuple[float, list[Answers]]:
+    peak = closed_loop(target, Closed(MANY_CONNECTIONS, seconds / 2)).rate
+    ramp = max(RAMP, PLACES / peak)
+    return peak, [open_loop(target, Open(peak * share, seconds, ramp)) for share in shares]
 
 
-def _of(answers: Answers) -> Figures:
+def _add(bench: Bench, load: int, answers: Answers) -> None:
     taken, everything = answers.latencies(OK), answers.latencies()
-    return {
-        ("p50", "ms"): 1000 * percentile(taken, 0.5),
-        ("p99", "ms"): 1000 * percentile(taken, 0.99),
-        ("the generator's CPU", "cores"): answers.cpu,
-        ("the generator late, p99", "ms"): 1000 * answers.late,
-        ("refused", "%"): 100 * (1 - len(taken) / len(everything)),
-    }
+    bench.add(f"{load} %: p50", "ms", 1000 * percentile(taken, 0.5))
+    bench.add(f"{load} %: p99", "ms", 1000 * percentile(taken, 0.99))
+    bench.add(f"{load} %: the generator's CPU", "cores", answers.cpu)
+    bench.add(f"{load} %: the generator late, p99", "ms", 1000 * answers.late)
+    refused = 100 * (1 - len(taken) / len(everything))
+    bench.add(f"{load} %: refused", "%", refused)

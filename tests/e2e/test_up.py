@@ -91,10 +91,9 @@ def test_encoders_that_compute_on_one_thread_are_at_home(up: Up) -> None:
 def test_no_node_has_torch_in_memory_that_does_not_compute_by_it(up: Up) -> None:
     """Though it was a first start, at which all engines are tried; they took 1.1 GiB more."""
     for name in (*ENCODERS, "fusion"):
-        lines = (up.logs / f"{name}.log").read_text().splitlines()
-        holding = [json.loads(line) for line in lines if "golden_examples_hold" in line]
+        holding = json.loads(up.logged(name, "golden_examples_hold")[-1])
         maps = Path(f"/proc/{up.pid(name)}/maps").read_text()
-        assert ("libtorch" in maps) == (holding[-1]["engine"] == "torch"), name
+        assert ("libtorch" in maps) == (holding["engine"] == "torch"), name
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nodes are no forks")

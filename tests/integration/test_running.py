@@ -106,4 +106,4 @@ def test_a_killed_command_leaves_nothing_behind(mesh: RunningMesh) -> None:
 
 def test_any_character_reaches_a_process_in_its_settings(mesh: RunningMesh) -> None:
     """Neither the configuration's syntax nor its expansions touch a value."""
-    assert f"MESH_WORD: {WORD}\n" in (mesh.logs / "node.log").read_text()
+    assert mesh.logged("node", "MESH_WORD: ") == [f"MESH_WORD: {WORD}"]

@@ -16,7 +16,7 @@ from benchmarks.bench import Plan
 from benchmarks.contenders import Serving
 from benchmarks.processes import BenchError, Command, running
 from benchmarks.sections.peers import Figures, Unfit, _in_turns
-from benchmarks.turns import in_turns, repeated
+from benchmarks.turns import in_turns
 
 
 @pytest.fixture
@@ -86,11 +86,3 @@ def test_the_end_of_one_leaves_others_whole(tmp_path: Path) -> None:
         os.kill(child, signal.SIGTERM)  # It is there.
         one.stdin.close()
         one.stdout.close()
-
-
-def test_repeated_alone_gives_the_mean_too() -> None:
-    """As where each turn finds its own saturation."""
-    rates = iter([90.0, 100.0, 110.0])
-    assert repeated(lambda: {("saturation", "requests/s"): next(rates)}, 3) == {
-        ("saturation", "requests/s"): 100.0
-    }

@@ -2,96 +2,135 @@
 
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from cli.log_pipes import PAUSE, PIPE, LogOptions, LogPoller
+from cli import log_pipes
+from cli.log_pipes import PIPE, LogOptions, LogPoller
+from cli.zygote import Options
 
-# Much longer than anything here should take.
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no pipe is enlarged")
+
+# Seconds: more than a test should take, and a pause that none waits out.
 LONG = 20.0
 
 
-@contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
+class Pipe(NamedTuple):
     """Its end that is read, and the one that is written to."""
-    ends = os.pipe()
-    try:
-        yield ends
-    finally:
-        for end in ends:
+
+    read: int
+    write: int
+
+    def close(self) -> None:
+        """Both ends."""
+        for end in self:
             os.close(end)
 
 
 @pytest.fixture
-def pipes() -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """One by which a process logs, and another one."""
-    with ExitStack() as stack:
-        yield stack.enter_context(pipe()), stack.enter_context(pipe())
+def log() -> Iterator[Pipe]:
+    """One by which a process logs."""
+    made = LogOptions.__new__(LogOptions).make_pipes(stderr=False)
+    for end in (made["stdin"], made["child_stdin"]):
+        os.close(end)
+    pipe = Pipe(made["stdout"], made["child_stdout"])
+    yield pipe
+    pipe.close()
 
 
-def poller(log: int, other: int) -> Any:
-    """One that watches these."""
-    made = LogPoller(SimpleNamespace(), lambda: [log])
-    for fd in (log, other):
-        made.register_readable(fd)
+@pytest.fixture(autouse=True)
+def _allowed(other: Pipe) -> None:
+    """Skips where this user may have no large pipe."""
+    try:
+        before = fcntl.fcntl(other.read, fcntl.F_GETPIPE_SZ)
+        fcntl.fcntl(other.read, fcntl.F_SETPIPE_SZ, PIPE)
+        fcntl.fcntl(other.read, fcntl.F_SETPIPE_SZ, before)
+    except OSError as error:
+        pytest.skip(f"no pipe can be enlarged: {error}")
+
+
+@pytest.fixture
+def other() -> Iterator[Pipe]:
+    """Any other one."""
+    pipe = Pipe(*os.pipe())
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Its `now` is the time. Pauses are LONG, so that one that is waited out is a failure."""
+    made = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(log_pipes, "time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setattr(log_pipes, "PAUSE", LONG)
     return made
 
 
-Pipes = tuple[tuple[int, int], tuple[int, int]]
+@pytest.fixture
+def poller(log: Pipe, other: Pipe) -> Any:
+    """One that watches both, and has just seen something logged."""
+    made = LogPoller(SimpleNamespace(), lambda: [log.read])
+    for pipe in (log, other):
+        made.register_readable(pipe.read)
+    os.write(log.write, b"line")
+    assert made.poll(LONG) == ([log.read], [])  # The first line after a while does not wait.
+    return made
 
 
-def test_what_is_logged_just_after_waits_for_more(pipes: Pipes) -> None:
-    """Else each line costs a turn of supervisord's loop."""
-    (log, logged), (other, _) = pipes
-    watching = poller(log, other)
-    os.write(logged, b"one")
-    assert watching.poll(LONG) == ([log], [])
-    os.read(log, 3)
-    start = time.monotonic()
-    os.write(logged, b"two")
-    assert watching.poll(LONG) == ([log], [])
-    assert PAUSE / 2 < time.monotonic() - start < LONG / 2
-
-
-def test_the_first_line_after_a_while_does_not_wait(pipes: Pipes) -> None:
-    """There is no need to."""
-    (log, logged), (other, _) = pipes
-    watching = poller(log, other)
-    for _ in range(2):
-        os.write(logged, b"line")
-        assert watching.poll(0) == ([log], [])
-        os.read(log, 4)
-        time.sleep(PAUSE)
-
-
-def test_nothing_else_waits_for_logs(pipes: Pipes) -> None:
+def test_nothing_else_waits_for_logs(poller: Any, log: Pipe, other: Pipe) -> None:
     """As an end of a process, which is to be started again."""
-    (log, logged), (other, told) = pipes
-    watching = poller(log, other)
-    os.write(logged, b"one")
-    watching.poll(LONG)
-    os.write(told, b"!")
-    assert watching.poll(LONG) == ([other], [])  # The log has something, too.
-    os.read(other, 1)
-    assert watching.poll(LONG) == ([log], [])
+    os.write(other.write, b"!")
+    assert poller.poll(LONG) == ([other.read], [])  # Though the log has something, too.
+    assert poller.readables == {log.read, other.read}
 
 
-def test_a_pipe_holds_what_comes_in_a_pause() -> None:
+def test_what_is_logged_waits_for_more_until_the_pause_is_over(
+    poller: Any, log: Pipe, clock: SimpleNamespace
+) -> None:
+    """Else each line costs a turn of supervisord's loop."""
+    clock.now += LONG - 0.05
+    start = time.monotonic()
+    assert poller.poll(LONG) == ([log.read], [])
+    assert time.monotonic() - start >= 0.05
+    clock.now += LONG
+    assert poller.poll(0) == ([log.read], [])
+
+
+def test_nothing_waits_in_a_small_pipe(log: Pipe, other: Pipe) -> None:
+    """Its writer would have to wait, too. Linux gives small ones to who has many."""
+    small, large = other, log
+    made = LogPoller(SimpleNamespace(), lambda: [small.read])
+    for pipe in (small, large):
+        made.register_readable(pipe.read)
+        os.write(pipe.write, b"line")
+    for _ in range(2):
+        assert sorted(made.poll(LONG)[0]) == sorted([small.read, large.read])
+
+
+def test_a_log_that_was_closed_meanwhile_is_forgotten(poller: Any, log: Pipe) -> None:
+    """By then supervisord has taken all that its process wrote."""
+    spare = os.dup(log.read)
+    os.close(log.read)
+    assert poller.poll(0) == ([], [])
+    assert log.read not in poller.readables
+    os.dup2(spare, log.read)
+    os.close(spare)
+
+
+def test_a_pipe_holds_what_comes_in_a_pause(log: Pipe) -> None:
     """No writer has to wait for supervisord, unless it logs ten mebibytes a second."""
     options = LogOptions.__new__(LogOptions)
-    pipes = options.make_pipes(stderr=False)
-    try:
-        if fcntl.fcntl(pipes["stdout"], fcntl.F_GETPIPE_SZ) < PIPE:
-            pytest.skip("this user has too many pipes already")
-        fcntl.fcntl(pipes["child_stdout"], fcntl.F_SETFL, os.O_NONBLOCK)
-        assert os.write(pipes["child_stdout"], bytes(PIPE)) == PIPE
-        assert options.readfd(pipes["stdout"]) == bytes(PIPE)
-        assert options.readfd(pipes["stdout"]) == b""
-    finally:
-        for end in filter(None, pipes.values()):
-            os.close(end)
+    fcntl.fcntl(log.write, fcntl.F_SETFL, os.O_NONBLOCK)
+    assert os.write(log.write, bytes(PIPE)) == PIPE
+    assert options.readfd(log.read) == bytes(PIPE)
+    assert options.readfd(log.read) == b""
+
+
+def test_the_process_manager_has_such_pipes() -> None:
+    """In which its poller lets things wait."""
+    assert issubclass(Options, LogOptions)

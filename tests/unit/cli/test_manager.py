@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from supervisor.states import ProcessStates
 
+from cli.log_pipes import LogPoller
 from cli.manager import Manager, _waking
 
 
@@ -42,7 +43,7 @@ def test_what_has_ended_is_started_in_the_same_turn() -> None:
 
 
 def test_a_turn_in_which_nothing_ended_does_no_more() -> None:
-    """There is one for every line that a process logs."""
+    """There are many that only read what processes have logged."""
     made, groups = manager(ProcessStates.RUNNING, ProcessStates.STARTING)
     made.handle_signal()
     assert [group.advanced for group in groups] == [0, 0]
@@ -57,6 +58,7 @@ def test_all_is_started_before_the_first_wait(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(loop, lambda self: advanced.append(groups[0].advanced))
     made.runforever()
     assert advanced == [1]
+    assert isinstance(made.options.poller, LogPoller)
 
 
 def test_each_signal_brings_a_turn_of_its_own() -> None:
