@@ -18,8 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
@@ -137,16 +136,6 @@ class Answers:
     due: Sequence[Answer]
     seconds: float
     cpu: float
-
-    @classmethod
-    def pooled(cls, parts: Sequence[Self]) -> Self:
-        """Those of several loops, as if of one."""
-        return cls(
-            [answer for part in parts for answer in part.came],
-            [answer for part in parts for answer in part.due],
-            sum(part.seconds for part in parts),
-            fmean(part.cpu for part in parts),
-        )
 
     def latencies(self, *statuses: int) -> list[float]:
         """Of the answers with such a status, or of all, in rising order."""

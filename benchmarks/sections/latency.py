@@ -1,6 +1,6 @@
 """Latency in open loop: p50 and p99 at shares of saturation, nothing cached, all modalities."""
 
-from collections.abc import Iterator, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Final
 
@@ -17,6 +17,7 @@ from benchmarks.load import (
     warm_up,
 )
 from benchmarks.mesh_process import mesh
+from benchmarks.turns import in_turns
 from mesh.settings import GatewaySettings
 
 # Percent of saturation; 30, 70 and 95 are the bars', the other is for the chart.
@@ -26,41 +27,45 @@ QUICK_LOADS: tuple[int, ...] = (30, 70, 95)
 RAMP: Final = 1.0
 PLACES: Final[int] = GatewaySettings.model_fields["max_in_flight"].default
 
+# By name and unit.
+Figures = dict[tuple[str, str], float]
+SATURATION: Final = ("saturation", "requests/s")
+
 
 def run(bench: Bench) -> None:
-    """Find saturation, then go through the loads; several times in every round."""
+    """The loads take turns, several times in every round."""
     loads = QUICK_LOADS if bench.plan.quick else LOADS
     bench.record.fact("loads", loads)
     with mesh(bench.folder / "logs/mesh") as ours, ours.whole_answers():
         target = Target(ours.predict, bench.bodies())
-        for found in rounds(bench, target, [load / 100 for load in loads]):
-            for load, answers in zip(loads, found, strict=True):
-                _add(bench, load, answers)
+        warm_up(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
+        turns = {load: partial(_turn, target, load, bench.plan.seconds) for load in loads}
+        for _ in range(bench.plan.runs):
+            found = in_turns(turns, bench.plan.turns)
+            bench.add(*SATURATION, fmean(figures.pop(SATURATION) for figures in found.values()))
+            for load, figures in found.items():
+                for (name, unit), value in figures.items():
+                    bench.add(f"{load} %: {name}", unit, value)
 
 
-def rounds(bench: Bench, target: Target, shares: Sequence[float]) -> Iterator[list[Answers]]:
-    """In every round the answers at these shares of saturation, which is added to the figures.
+def at(share: float, target: Target, seconds: float) -> tuple[float, Answers]:
+    """Saturation, and what is answered in so many seconds at a share of it.
 
-    They are those of several turns, each with a saturation of its own.
+    It is found anew each time: what the machine can do changes within seconds.
     """
-    warm_up(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
-    for _ in range(bench.plan.runs):
-        turns = [_turn(target, shares, bench.plan.seconds) for _ in range(bench.plan.turns)]
-        bench.add("saturation", "requests/s", fmean(peak for peak, _ in turns))
-        yield [Answers.pooled(parts) for parts in zip(*(found for _, found in turns), strict=True)]
-
-
-def _turn(target: Target, shares: Sequence[float], seconds: float) -> tuple[float, list[Answers]]:
     peak = closed_loop(target, Closed(MANY_CONNECTIONS, seconds / 2)).rate
     ramp = max(RAMP, PLACES / peak)
-    return peak, [open_loop(target, Open(peak * share, seconds, ramp)) for share in shares]
+    return peak, open_loop(target, Open(share * peak, seconds, ramp))
 
 
-def _add(bench: Bench, load: int, answers: Answers) -> None:
+def _turn(target: Target, load: int, seconds: float) -> Figures:
+    peak, answers = at(load / 100, target, seconds)
     taken, everything = answers.latencies(OK), answers.latencies()
-    bench.add(f"{load} %: p50", "ms", 1000 * percentile(taken, 0.5))
-    bench.add(f"{load} %: p99", "ms", 1000 * percentile(taken, 0.99))
-    bench.add(f"{load} %: the generator's CPU", "cores", answers.cpu)
-    bench.add(f"{load} %: the generator late, p99", "ms", 1000 * answers.late)
-    refused = 100 * (1 - len(taken) / len(everything))
-    bench.add(f"{load} %: refused", "%", refused)
+    return {
+        SATURATION: peak,
+        ("p50", "ms"): 1000 * percentile(taken, 0.5),
+        ("p99", "ms"): 1000 * percentile(taken, 0.99),
+        ("the generator's CPU", "cores"): answers.cpu,
+        ("the generator late, p99", "ms"): 1000 * answers.late,
+        ("refused", "%"): 100 * (1 - len(taken) / len(everything)),
+    }

@@ -1,9 +1,12 @@
 """Overload: twice what the mesh can take, in open loop. What is answered, and how fast refused."""
 
-from benchmarks.bench import Bench
-from benchmarks.load import OK, REFUSED, Target, percentile
+from functools import partial
+
+from benchmarks.bench import MANY_CONNECTIONS, Bench
+from benchmarks.load import OK, REFUSED, Closed, Target, percentile, warm_up
 from benchmarks.mesh_process import mesh
-from benchmarks.sections.latency import rounds
+from benchmarks.sections.latency import SATURATION, Figures, at
+from benchmarks.turns import in_turns
 
 TIMES: float = 2.0
 
@@ -11,12 +14,23 @@ TIMES: float = 2.0
 def run(bench: Bench) -> None:
     """Saturation and overload by turns. Bodies are of a tenth of a MiB."""
     with mesh(bench.folder / "logs/mesh") as ours:
-        for (answers,) in rounds(bench, Target(ours.predict, bench.bodies()), [TIMES]):
-            refusals = answers.latencies(REFUSED)
-            bench.add("goodput", "requests/s", answers.rate(OK))
-            bench.add("refused", "requests/s", answers.rate(REFUSED))
-            others = answers.rate() - answers.rate(OK, REFUSED)
-            bench.add("neither", "requests/s", others)
-            bench.add("refusals: p50", "ms", 1000 * percentile(refusals, 0.5))
-            bench.add("refusals: p99", "ms", 1000 * percentile(refusals, 0.99))
-            bench.add("the generator late, p99", "ms", 1000 * answers.late)
+        target = Target(ours.predict, bench.bodies())
+        warm_up(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
+        turns = {TIMES: partial(_turn, target, bench.plan.seconds)}
+        for _ in range(bench.plan.runs):
+            for (name, unit), value in in_turns(turns, bench.plan.turns)[TIMES].items():
+                bench.add(name, unit, value)
+
+
+def _turn(target: Target, seconds: float) -> Figures:
+    peak, answers = at(TIMES, target, seconds)
+    refusals = answers.latencies(REFUSED)
+    return {
+        SATURATION: peak,
+        ("goodput", "requests/s"): answers.rate(OK),
+        ("refused", "requests/s"): answers.rate(REFUSED),
+        ("neither", "requests/s"): answers.rate() - answers.rate(OK, REFUSED),
+        ("refusals: p50", "ms"): 1000 * percentile(refusals, 0.5),
+        ("refusals: p99", "ms"): 1000 * percentile(refusals, 0.99),
+        ("the generator late, p99", "ms"): 1000 * answers.late,
+    }

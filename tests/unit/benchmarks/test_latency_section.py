@@ -1,60 +1,80 @@
-"""The rounds of open loops, by fakes of the generator's loops."""
+"""The sections of open loops, by fakes of the mesh and of the generator's loops."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks.bodies import Bodies
 from benchmarks.load import Answer, Answers, Open, Target
-from benchmarks.sections import latency
-
-TARGET = Target("nowhere://here", Bodies(Path(), Path(), "t", 3))
+from benchmarks.sections import latency, overload
 
 
 class FakeBench:
-    """Two runs of two turns; notes what is added."""
+    """Of one run of two turns; notes what is added."""
 
-    plan = SimpleNamespace(runs=2, turns=2, seconds=4, warm=1)
+    plan = SimpleNamespace(quick=False, runs=1, turns=2, seconds=4, warm=1)
+    record = SimpleNamespace(fact=lambda *_: None)
+    folder = Path()
 
     def __init__(self) -> None:
-        self.added: list[tuple[str, float]] = []
+        self.added: dict[str, float] = {}
+
+    def bodies(self) -> None:
+        """None that would be sent."""
 
     def add(self, name: str, _: str, value: float) -> None:
         """As Bench has it."""
-        self.added.append((name, value))
+        self.added[name] = value
 
 
 @pytest.fixture
 def loops(monkeypatch: pytest.MonkeyPatch) -> list[Open]:
-    """The open loops that were run. Saturation is 10 requests a second more each time."""
+    """The open loops that were run. Saturation is 100 requests a second, then 10 more each time."""
     ran: list[Open] = []
     peaks = iter(range(100, 1000, 10))
 
     def open_loop(_: Target, load: Open) -> Answers:
         ran.append(load)
-        answers = [Answer(200, load.rate / 1000, 0.0, 1.0)]
+        answers = [Answer(status, load.rate / 1000, 0.0, 1.0) for status in (200, 200, 429)]
         return Answers(answers, answers, load.seconds, 0.0)
 
-    monkeypatch.setattr(latency, "warm_up", lambda *_: None)
+    ours = SimpleNamespace(predict="nowhere://here", whole_answers=nullcontext)
+    for section in (latency, overload):
+        monkeypatch.setattr(section, "mesh", lambda _: nullcontext(ours))
+        monkeypatch.setattr(section, "warm_up", lambda *_: None)
     monkeypatch.setattr(latency, "closed_loop", lambda *_: SimpleNamespace(rate=next(peaks)))
     monkeypatch.setattr(latency, "open_loop", open_loop)
     return ran
 
 
-def test_each_turn_s_loads_are_shares_of_its_own_saturation(loops: list[Open]) -> None:
-    """The machine's speed changes between them."""
+def test_each_load_is_a_share_of_the_saturation_just_before_it(loops: list[Open]) -> None:
+    """The machine's speed changes within seconds. Figures are means of turns."""
     bench: Any = FakeBench()
-    found = list(latency.rounds(bench, TARGET, [0.5, 2]))
-    assert [load.rate for load in loops] == [50, 200, 55, 220, 60, 240, 65, 260]
-    assert bench.added == [("saturation", 105), ("saturation", 125)]
-    assert [answers.latencies() for answers in found[0]] == [[0.05, 0.055], [0.2, 0.22]]
-    assert len(found) == 2
+    latency.run(bench)
+    shares = [0.3, 0.5, 0.7, 0.95, 0.5, 0.7, 0.95, 0.3]
+    peaks = range(100, 180, 10)
+    assert [load.rate for load in loops] == pytest.approx(
+        [share * peak for share, peak in zip(shares, peaks, strict=True)]
+    )
+    assert bench.added["saturation"] == 135
+    assert bench.added["30 %: p50"] == pytest.approx(0.3 * (100 + 170) / 2)
+    assert bench.added["95 %: refused"] == pytest.approx(100 / 3)
+
+
+def test_overload_is_twice_the_saturation_just_before_it(loops: list[Open]) -> None:
+    """And what it does to answers and refusals."""
+    bench: Any = FakeBench()
+    overload.run(bench)
+    assert [load.rate for load in loops] == [200, 220]
+    assert bench.added["saturation"] == 105
+    assert (bench.added["goodput"], bench.added["refused"]) == (0.5, 0.25)
+    assert bench.added["refusals: p99"] == pytest.approx(210)
 
 
 def test_queues_have_the_time_to_fill(loops: list[Open], monkeypatch: pytest.MonkeyPatch) -> None:
     """As at twice saturation, where what the mesh takes in a second comes beyond it."""
     monkeypatch.setattr(latency, "PLACES", 300)
-    list(latency.rounds(FakeBench(), TARGET, [2]))  # type: ignore[arg-type]
+    overload.run(FakeBench())  # type: ignore[arg-type]
     assert loops[0].ramp == 3

@@ -102,16 +102,13 @@ def test_an_open_loop_that_lost_answers_is_no_measurement(target: Target) -> Non
         open_loop(target, Open(1000, 2, ramp=1))
 
 
-def test_several_open_loops_count_as_one() -> None:
-    """The slowest of all is the slowest, in whichever it was."""
-    parts = [
-        Answers([Answer(200, 0.1, 0.0, 1.0)], [Answer(200, 0.2, 0.1, 1.0)], 2.0, cpu=0.1),
-        Answers([Answer(429, 0.1, 0.0, 1.0)], [Answer(200, 0.1, 0.2, 1.0)], 4.0, cpu=0.3),
-    ]
-    pooled = Answers.pooled(parts)
-    assert (pooled.rate(), pooled.rate(200)) == (2 / 6, 1 / 6)
-    assert pooled.latencies() == [0.1, 0.2]
-    assert (pooled.late, pooled.cpu) == (0.2, 0.2)
+def test_rates_are_of_what_came_and_latencies_of_what_was_due() -> None:
+    """Of those with a status, where one is named."""
+    came = [Answer(200, 0.1, 0.0, 1.0), Answer(429, 0.1, 0.0, 1.5)]
+    due = [Answer(200, 0.5, 0.2, 2.5), Answer(200, 0.1, 0.0, 1.0)]
+    answers = Answers(came, due, 2.0, cpu=0.1)
+    assert (answers.rate(), answers.rate(200)) == (1.0, 0.5)
+    assert (answers.latencies(), answers.latencies(429), answers.late) == ([0.1, 0.5], [], 0.2)
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
