@@ -16,25 +16,26 @@ GIVEN_UP: Final = 0.1
 FRESH: Final = 0.05
 # Numbers that the load's own requests never have.
 FIRST: Final = 500
-# Seconds of load at a time, and requests that are given up meanwhile.
+# Seconds of load at a time, and requests that are sent meanwhile to be given up.
 TURN: Final = 4
-GIVEN_UP_IN_TURN: Final = 500
+AT_A_TIME: Final = 500
 # So that the gateway's own cache is full early, and what grows afterwards is not it.
 SETTINGS: Final = {"MESH_CACHE_LRU_BYTES": str(4 * 2**20)}
 
 
 def run(bench: Bench) -> None:
-    """One long run of light requests; it isn't repeated."""
+    """Long runs of light requests, each of a new mesh."""
     require_curl()
     bench.record.fact("settings", SETTINGS)
-    with mesh(bench.folder / "logs/mesh", SETTINGS) as ours:
-        wear = Wear(Target(ours.predict, bench.bodies("light")))
-        _weigh(bench, ours, "at the start")
-        for name, share in (("early", EARLY), ("late", 1.0)):
-            wear.until(int(share * bench.plan.requests))
-            bench.record.fact(f"requests: {name}", wear.requests)
-            bench.record.fact(f"given up: {name}", wear.given_up)
-            _weigh(bench, ours, name)
+    for _ in range(bench.plan.runs):
+        with mesh(bench.folder / "logs/mesh", SETTINGS) as ours:
+            wear = Wear(Target(ours.predict, bench.bodies("light")))
+            _weigh(bench, ours, "at the start")
+            for name, share in (("early", EARLY), ("late", 1.0)):
+                wear.until(int(share * bench.plan.requests))
+                bench.record.fact(f"requests: {name}", wear.requests)
+                bench.record.fact(f"given up: {name}", wear.given_up)
+                _weigh(bench, ours, name)
 
 
 def _weigh(bench: Bench, ours: Mesh, name: str) -> None:
@@ -52,10 +53,10 @@ class Wear:
     given_up: int = 0
 
     def until(self, requests: int) -> None:
-        """Go on until so many were sent in all, GIVEN_UP of them to be given up."""
-        while self.requests < requests or self.sent < GIVEN_UP * requests:
-            count = min(GIVEN_UP_IN_TURN, int(GIVEN_UP * requests) - self.sent)
-            beside = threading.Thread(target=self._give_up, args=[count])
+        """Go on until so many were sent in all, and GIVEN_UP of them were given up."""
+        while self.requests < requests or self.given_up < GIVEN_UP * requests:
+            missing = max(0, int(GIVEN_UP * requests) - self.given_up)
+            beside = threading.Thread(target=self._give_up, args=[min(AT_A_TIME, missing)])
             beside.start()
             answered = closed_loop(self.target, Closed(CONNECTIONS, TURN, FRESH)).requests
             beside.join()
@@ -63,6 +64,7 @@ class Wear:
 
     def _give_up(self, count: int) -> None:
         if count:
+            # Some of them are answered before.
             self.given_up += give_up(self.target, FIRST + self.sent, count)
         self.sent += count
         self.requests += count
