@@ -15,13 +15,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
+from benchmarks.answers import Answers, parse_answers
 from benchmarks.bodies import Bodies
 from benchmarks.processes import BenchError
 
@@ -33,6 +33,8 @@ PATIENCE: Final = 60
 OPEN_CONNECTIONS: Final = 512
 # Seconds in which what was due is answered, before an open loop ends.
 TAIL: Final = 2.0
+# By how many the requests that are due in some seconds may differ from what their rate says.
+ROUNDING: Final = 2
 # Seconds between questions whether a server is free.
 REST: Final = 0.1
 OK: Final = 200
@@ -106,52 +108,6 @@ class Outcome:
     cpu: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of an open loop, times in seconds.
-
-    It came `at` after the first request was due; its own was sent `late` after it was due.
-    """
-
-    status: int
-    latency: float
-    late: float
-    at: float
-
-    @property
-    def due(self) -> float:
-        """When its request was due, after the first one."""
-        return self.at - self.latency
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The answers of an open loop in the `seconds` that count.
-
-    `came` are those that came then, whose number does not depend on how long they took; `due` those
-    whose requests were due then, of which none is left out for being slow.
-    """
-
-    came: Sequence[Answer]
-    due: Sequence[Answer]
-    seconds: float
-    cpu: float
-
-    def latencies(self, *statuses: int) -> list[float]:
-        """Of the answers with such a status, or of all, in rising order."""
-        return sorted(a.latency for a in self.due if not statuses or a.status in statuses)
-
-    def rate(self, *statuses: int) -> float:
-        """Answers a second with such a status, or all."""
-        counted = [a for a in self.came if not statuses or a.status in statuses]
-        return len(counted) / self.seconds
-
-    @property
-    def late(self) -> float:
-        """The 99th percentile of how late the generator was, in seconds."""
-        return percentile(sorted(answer.late for answer in self.due), 0.99)
-
-
 def require_generator() -> None:
     """BenchError where wrk is not installed."""
     if shutil.which("wrk") is None:
@@ -191,7 +147,7 @@ def _rate(found: dict[str, Any], skip: int) -> float:
 
 
 def open_loop(target: Target, load: Open) -> Answers:
-    """Send for some time; BenchError where connections broke or a tenth was not answered."""
+    """Send for some time; BenchError where connections broke, or answers are missing at its end."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "answers.txt"
         found, cpu = _wrk(target, load, {"rate": f"{load.rate:.3f}", "log": str(log)})
@@ -199,15 +155,9 @@ def open_loop(target: Target, load: Open) -> Answers:
     start, end = load.ramp, load.ramp + load.seconds
     came = [answer for answer in answers if start <= answer.at < end]
     due = [answer for answer in answers if start <= answer.due < end]
-    if found["lost"] or len(due) < 0.9 * load.rate * load.seconds:
+    if found["lost"] or len(due) < load.rate * load.seconds - ROUNDING:
         raise BenchError(f"{target.url}: {len(due)} answers at {load.rate:.0f}/s: {found}")
     return Answers(came, due, load.seconds, cpu)
-
-
-def parse_answers(text: str) -> list[Answer]:
-    """The lines that benchmarks/load.lua writes."""
-    rows = (line.split() for line in text.splitlines())
-    return [Answer(int(status), *map(float, times)) for status, *times in rows]
 
 
 def _wrk(target: Target, load: Closed | Open, how: dict[str, str]) -> tuple[dict[str, Any], float]:
@@ -264,10 +214,3 @@ def parse_summary(output: str, errors: str) -> dict[str, Any]:
         raise BenchError(f"wrk failed: {(errors or output).strip()}")
     found: dict[str, Any] = json.loads(last)
     return found
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """The value that so large a share of the ordered values does not exceed; NaN of none."""
-    if not ordered:
-        return math.nan
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

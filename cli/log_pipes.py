@@ -46,13 +46,16 @@ class LogPoller(Poller):  # type: ignore[misc]
     def __init__(self, options: Any, watched: Callable[[], Iterable[int]]) -> None:
         """`watched` are all ends of pipes to processes, those of logs among them."""
         super().__init__(options)
-        self._watched = watched
+        self.watched = watched
         # When logs are looked at next, on the clock of time.monotonic().
         self._due = 0.0
 
     def poll(self, timeout: float) -> tuple[list[int], list[int]]:
-        """What can be read, and what be written; nothing after so many seconds, and PAUSE."""
-        logs = {fd for fd in self.readables.intersection(self._watched()) if _is_large(fd)}
+        """What can be read, and what be written. Logs can't until the pause is over.
+
+        Nothing where that and then `timeout` seconds pass without any.
+        """
+        logs = {fd for fd in self.readables.intersection(self.watched()) if _is_large(fd)}
         ready: tuple[list[int], list[int]]
         if (pause := self._due - time.monotonic()) > 0:
             for log in logs:

@@ -23,6 +23,7 @@ class Manager(Supervisor):  # type: ignore[misc]  # It has no types.
 
     def runforever(self) -> None:
         """Start all, then turn."""
+        self.options.poller.close()  # It watches nothing yet.
         self.options.poller = LogPoller(self.options, self.get_process_map)
         with _waking(self.options.get_socket_map()):
             self._advance()

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import psutil
 
-# How long, in seconds, an end may take.
+# How long, in seconds, an end may take, or a line.
 GRACE: Final = 30.0
 
 

@@ -4,18 +4,9 @@ from functools import partial
 from statistics import fmean
 from typing import Final
 
+from benchmarks.answers import Answers, percentile
 from benchmarks.bench import MANY_CONNECTIONS, Bench
-from benchmarks.load import (
-    OK,
-    Answers,
-    Closed,
-    Open,
-    Target,
-    closed_loop,
-    open_loop,
-    percentile,
-    warm_up,
-)
+from benchmarks.load import OK, Closed, Open, Target, closed_loop, open_loop, warm_up
 from benchmarks.mesh_process import mesh
 from benchmarks.turns import in_turns
 from mesh.settings import GatewaySettings
@@ -23,8 +14,9 @@ from mesh.settings import GatewaySettings
 # Percent of saturation; 30, 70 and 95 are the bars', the other is for the chart.
 LOADS: tuple[int, ...] = (30, 50, 70, 95)
 QUICK_LOADS: tuple[int, ...] = (30, 70, 95)
-# Seconds in which queues fill, at least, and the requests that the mesh takes at a time.
+# Seconds in which queues fill, at least.
 RAMP: Final = 1.0
+# The requests that the mesh takes at a time: so many more than it can do fill its queues.
 PLACES: Final[int] = GatewaySettings.model_fields["max_in_flight"].default
 
 # By name and unit.
@@ -42,10 +34,11 @@ def run(bench: Bench) -> None:
         turns = {load: partial(_turn, target, load, bench.plan.seconds) for load in loads}
         for _ in range(bench.plan.runs):
             found = in_turns(turns, bench.plan.turns)
-            bench.add(*SATURATION, fmean(figures.pop(SATURATION) for figures in found.values()))
+            bench.add(*SATURATION, fmean(figures[SATURATION] for figures in found.values()))
             for load, figures in found.items():
                 for (name, unit), value in figures.items():
-                    bench.add(f"{load} %: {name}", unit, value)
+                    if (name, unit) != SATURATION:
+                        bench.add(f"{load} %: {name}", unit, value)
 
 
 def at(share: float, target: Target, seconds: float) -> tuple[float, Answers]:

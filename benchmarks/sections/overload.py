@@ -2,9 +2,11 @@
 
 from functools import partial
 
+from benchmarks.answers import percentile
 from benchmarks.bench import MANY_CONNECTIONS, Bench
-from benchmarks.load import OK, REFUSED, Closed, Target, percentile, warm_up
+from benchmarks.load import OK, REFUSED, Closed, Target, warm_up
 from benchmarks.mesh_process import mesh
+from benchmarks.processes import BenchError
 from benchmarks.sections.latency import SATURATION, Figures, at
 from benchmarks.turns import in_turns
 
@@ -16,15 +18,17 @@ def run(bench: Bench) -> None:
     with mesh(bench.folder / "logs/mesh") as ours:
         target = Target(ours.predict, bench.bodies())
         warm_up(target, Closed(MANY_CONNECTIONS, bench.plan.warm))
-        turns = {TIMES: partial(_turn, target, bench.plan.seconds)}
+        turns = {"overload": partial(_turn, target, bench.plan.seconds)}
         for _ in range(bench.plan.runs):
-            for (name, unit), value in in_turns(turns, bench.plan.turns)[TIMES].items():
+            found = in_turns(turns, bench.plan.turns)["overload"]
+            for (name, unit), value in found.items():
                 bench.add(name, unit, value)
 
 
 def _turn(target: Target, seconds: float) -> Figures:
     peak, answers = at(TIMES, target, seconds)
-    refusals = answers.latencies(REFUSED)
+    if not (refusals := answers.latencies(REFUSED)):
+        raise BenchError(f"nothing was refused at {TIMES:g} times saturation, {peak:.0f}/s")
     return {
         SATURATION: peak,
         ("goodput", "requests/s"): answers.rate(OK),

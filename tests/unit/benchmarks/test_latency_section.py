@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.load import Answer, Answers, Open, Target
+from benchmarks.answers import Answer, Answers
+from benchmarks.load import Open, Target
 from benchmarks.sections import latency, overload
 
 
@@ -19,14 +20,14 @@ class FakeBench:
     folder = Path()
 
     def __init__(self) -> None:
-        self.added: dict[str, float] = {}
+        self.added: dict[tuple[str, str], float] = {}
 
     def bodies(self) -> None:
         """None that would be sent."""
 
-    def add(self, name: str, _: str, value: float) -> None:
+    def add(self, name: str, unit: str, value: float) -> None:
         """As Bench has it."""
-        self.added[name] = value
+        self.added[name, unit] = value
 
 
 @pytest.fixture
@@ -58,9 +59,9 @@ def test_each_load_is_a_share_of_the_saturation_just_before_it(loops: list[Open]
     assert [load.rate for load in loops] == pytest.approx(
         [share * peak for share, peak in zip(shares, peaks, strict=True)]
     )
-    assert bench.added["saturation"] == 135
-    assert bench.added["30 %: p50"] == pytest.approx(0.3 * (100 + 170) / 2)
-    assert bench.added["95 %: refused"] == pytest.approx(100 / 3)
+    assert bench.added["saturation", "requests/s"] == 135
+    assert bench.added["30 %: p50", "ms"] == pytest.approx(0.3 * (100 + 170) / 2)
+    assert bench.added["95 %: refused", "%"] == pytest.approx(100 / 3)
 
 
 def test_overload_is_twice_the_saturation_just_before_it(loops: list[Open]) -> None:
@@ -68,13 +69,20 @@ def test_overload_is_twice_the_saturation_just_before_it(loops: list[Open]) -> N
     bench: Any = FakeBench()
     overload.run(bench)
     assert [load.rate for load in loops] == [200, 220]
-    assert bench.added["saturation"] == 105
-    assert (bench.added["goodput"], bench.added["refused"]) == (0.5, 0.25)
-    assert bench.added["refusals: p99"] == pytest.approx(210)
+    assert bench.added["saturation", "requests/s"] == 105
+    rates = [bench.added[name, "requests/s"] for name in ("goodput", "refused", "neither")]
+    assert rates == [0.5, 0.25, 0]
+    assert bench.added["refusals: p99", "ms"] == pytest.approx(210)
 
 
 def test_queues_have_the_time_to_fill(loops: list[Open], monkeypatch: pytest.MonkeyPatch) -> None:
     """As at twice saturation, where what the mesh takes in a second comes beyond it."""
     monkeypatch.setattr(latency, "PLACES", 300)
     overload.run(FakeBench())  # type: ignore[arg-type]
-    assert loops[0].ramp == 3
+    assert [load.ramp for load in loops] == [3, pytest.approx(300 / 110)]
+
+
+def test_queues_have_a_second_at_least(loops: list[Open]) -> None:
+    """Which is more than what comes beyond saturation needs."""
+    overload.run(FakeBench())  # type: ignore[arg-type]
+    assert loops[0].ramp == 1

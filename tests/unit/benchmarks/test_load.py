@@ -5,19 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.answers import Answer, Answers, parse_answers, percentile
 from benchmarks.bodies import Bodies
-from benchmarks.load import (
-    Answer,
-    Answers,
-    Closed,
-    Open,
-    Target,
-    closed_loop,
-    open_loop,
-    parse_answers,
-    parse_summary,
-    percentile,
-)
+from benchmarks.load import Closed, Open, Target, closed_loop, open_loop, parse_summary
 from benchmarks.processes import BenchError
 
 SUMMARY = """Running 5s test @ http://127.0.0.1:1/predict
@@ -28,6 +18,7 @@ LOG = "200 0.25 0.001 0.5\n429 0.003 0.0 1.5\n200 0.75 0.004 3.5\n"
 
 # Stands for wrk: it gives what a test says, as output and as the log of answers.
 GENERATOR = """#!/bin/sh
+echo "$@" > "$0.asked"
 for argument in "$@"; do
   case "$argument" in log=*) printf '%s' "$LOG" > "${argument#log=}";; esac
 done
@@ -88,9 +79,10 @@ def test_a_closed_loop_in_which_a_request_was_refused_is_no_measurement(
         closed_loop(target, Closed(10, 5))
 
 
-def test_an_open_loop_counts_from_the_end_of_its_ramp(target: Target) -> None:
+def test_an_open_loop_counts_from_the_end_of_its_ramp(target: Target, tmp_path: Path) -> None:
     """Answers by when they came, which a slow one does late; latencies by when they were due."""
     answers = open_loop(target, Open(1, 2, ramp=1))
+    assert " -d5 " in (tmp_path / "wrk.asked").read_text()
     assert answers.latencies() == [0.003, 0.75]
     assert answers.latencies(200) == [0.75]
     assert (answers.rate(), answers.rate(200)) == (0.5, 0)

@@ -82,11 +82,15 @@ def poller(log: Pipe, other: Pipe) -> Any:
     return made
 
 
-def test_nothing_else_waits_for_logs(poller: Any, log: Pipe, other: Pipe) -> None:
-    """As an end of a process, which is to be started again."""
+def test_nothing_else_waits_for_logs(
+    poller: Any, log: Pipe, other: Pipe, clock: SimpleNamespace
+) -> None:
+    """As an end of a process, which is to be started again. Logs don't wait for that either."""
     os.write(other.write, b"!")
     assert poller.poll(LONG) == ([other.read], [])  # Though the log has something, too.
     assert poller.readables == {log.read, other.read}
+    clock.now += LONG
+    assert sorted(poller.poll(LONG)[0]) == sorted([log.read, other.read])
 
 
 def test_what_is_logged_waits_for_more_until_the_pause_is_over(

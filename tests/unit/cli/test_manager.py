@@ -53,12 +53,26 @@ def test_all_is_started_before_the_first_wait(monkeypatch: pytest.MonkeyPatch) -
     """Which may take a second."""
     made, groups = manager(ProcessStates.STOPPED)
     made.options.get_socket_map = dict
+    made.options.poller = SimpleNamespace(close=lambda: None)
     advanced: list[int] = []
     loop = "supervisor.supervisord.Supervisor.runforever"
     monkeypatch.setattr(loop, lambda self: advanced.append(groups[0].advanced))
     made.runforever()
     assert advanced == [1]
+
+
+def test_the_pipes_of_all_processes_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As supervisord's own poller does, but logs wait for more of them."""
+    made, groups = manager(ProcessStates.STOPPED)
+    made.options.get_socket_map = dict
+    made.options.poller = SimpleNamespace(close=lambda: None)
+    groups[0].get_dispatchers = lambda: {7: "log"}  # type: ignore[attr-defined]
+    watched: list[int] = []
+    loop = "supervisor.supervisord.Supervisor.runforever"
+    monkeypatch.setattr(loop, lambda self: watched.extend(self.options.poller.watched()))
+    made.runforever()
     assert isinstance(made.options.poller, LogPoller)
+    assert watched == [7]
 
 
 def test_each_signal_brings_a_turn_of_its_own() -> None:
