@@ -128,9 +128,15 @@ def closed_loop(target: Target, load: Closed) -> Outcome:
     return Outcome(found["requests"], _rate(found, skip), found["p50"], found["p99"], cpu)
 
 
+def send(target: Target, load: Closed) -> int:
+    """Send for some time, whatever the answers are; how many of them are 2xx."""
+    found, _ = _wrk(target, load, {"rate": "0", "skip": "0"})
+    return int(found["requests"] - found["refused"])
+
+
 def warm_up(target: Target, load: Closed) -> None:
-    """Send for some time, whatever the answers are: none may come so soon."""
-    _wrk(target, load, {"rate": "0", "skip": "0"})
+    """Send for some time; none may be answered so soon."""
+    send(target, load)
 
 
 def half_repeating(target: Target, connections: int, seconds: float) -> Outcome:

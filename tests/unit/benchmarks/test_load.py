@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.answers import Answer, Answers, parse_answers, percentile
 from benchmarks.bodies import Bodies
-from benchmarks.load import Closed, Open, Target, closed_loop, open_loop, parse_summary
+from benchmarks.load import Closed, Open, Target, closed_loop, open_loop, parse_summary, send
 from benchmarks.processes import BenchError
 
 SUMMARY = """Running 5s test @ http://127.0.0.1:1/predict
@@ -77,6 +77,14 @@ def test_a_closed_loop_in_which_a_request_was_refused_is_no_measurement(
     monkeypatch.setenv("SUMMARY", SUMMARY.replace('"refused": 0', '"refused": 1'))
     with pytest.raises(BenchError, match="not all requests were answered"):
         closed_loop(target, Closed(10, 5))
+
+
+def test_what_only_sends_counts_answers_and_lets_others_be_refused(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is memory that is looked at."""
+    monkeypatch.setenv("SUMMARY", SUMMARY.replace('"refused": 0', '"refused": 1'))
+    assert send(target, Closed(10, 5)) == 89
 
 
 def test_an_open_loop_counts_from_the_end_of_its_ramp(target: Target, tmp_path: Path) -> None:
