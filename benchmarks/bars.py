@@ -66,7 +66,7 @@ def _by(what: str, best: Callable[..., str]) -> Best:
 
 
 def _grown(found: Results) -> list[float]:
-    """The most that any process's memory changed from early to late, as a ratio.
+    """In every run the most that any process's memory changed from early to late, as a ratio.
 
     Redis is not among them, nor the sum that it is in: it is a cache that fills up to its bound.
     """
@@ -77,8 +77,8 @@ def _grown(found: Results) -> list[float]:
         for n in names
         if n not in ("redis", "all")
     ]
-    grown = [ratios(late, early)[0] for late, early in pairs if late and early]
-    return [max(grown)] if grown else []
+    grown = [ratios(late, early) for late, early in pairs if late and early]
+    return [max(of_one_run) for of_one_run in zip(*grown, strict=False)]
 
 
 def _early(found: Results, name: str) -> list[float]:

@@ -67,10 +67,15 @@ def test_what_was_not_measured_has_no_figure(tmp_path: Path) -> None:
 def test_memory_is_that_of_the_process_that_grew_most(results: Results) -> None:
     """But not of Redis, which is a cache that fills."""
     record = results.begin("memory", {}, {})
-    for process, early, late in (("gateway", 100, 104), ("fusion", 50, 51), ("redis", 10, 90)):
-        record.add(f"{process}: early", "MiB", early)
-        record.add(f"{process}: late", "MiB", late)
-    assert figure(results, "memory late over early") == [1.04]
+    for process, early, *late in (
+        ("gateway", 100, 104, 101),
+        ("fusion", 50, 51, 53),
+        ("redis", 10, 90, 80),
+    ):
+        for value in late:
+            record.add(f"{process}: early", "MiB", early)
+            record.add(f"{process}: late", "MiB", value)
+    assert figure(results, "memory late over early") == [1.04, 1.06]
 
 
 @pytest.mark.parametrize(
