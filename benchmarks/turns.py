@@ -8,6 +8,9 @@ from typing import TypeVar
 K = TypeVar("K", bound=Hashable)
 F = TypeVar("F", bound=Hashable)
 
+# By name and unit.
+Figures = dict[tuple[str, str], float]
+
 
 def in_turns(
     turns: Mapping[K, Callable[[], Mapping[F, float]]], count: int

@@ -4,13 +4,14 @@ import contextlib
 import os
 import re
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import psutil
+
+from tests.waiting import within
 
 # How long, in seconds, an end may take, or a line.
 GRACE: Final = 30.0
@@ -73,13 +74,13 @@ class RunningMesh:
 
     def logged(self, name: str, words: str) -> list[str]:
         """The lines of a process's log with these words in them, as soon as there is one."""
-        deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline:
+
+        def found() -> list[str]:
             lines = (self.logs / f"{name}.log").read_text().splitlines()
-            if found := [line for line in lines if words in line]:
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"{name} did not log {words!r}")
+            return [line for line in lines if words in line]
+
+        within(GRACE, lambda: bool(found()), lambda: f"{name} did not log {words!r}")
+        return found()
 
     def finish(self) -> tuple[int, str]:
         """Wait for its end: its exit status, and what it said since `until`."""

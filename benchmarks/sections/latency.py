@@ -8,7 +8,7 @@ from benchmarks.answers import Answers, percentile
 from benchmarks.bench import MANY_CONNECTIONS, Bench
 from benchmarks.load import OK, Closed, Open, Target, closed_loop, open_loop, warm_up
 from benchmarks.mesh_process import mesh
-from benchmarks.turns import in_turns
+from benchmarks.turns import Figures, in_turns
 from mesh.settings import GatewaySettings
 
 # Percent of saturation; 30, 70 and 95 are the bars', the other is for the chart.
@@ -19,8 +19,6 @@ RAMP: Final = 1.0
 # The requests that the mesh takes at a time: so many more than it can do fill its queues.
 PLACES: Final[int] = GatewaySettings.model_fields["max_in_flight"].default
 
-# By name and unit.
-Figures = dict[tuple[str, str], float]
 SATURATION: Final = ("saturation", "requests/s")
 
 

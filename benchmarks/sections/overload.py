@@ -7,8 +7,8 @@ from benchmarks.bench import MANY_CONNECTIONS, Bench
 from benchmarks.load import OK, REFUSED, Closed, Target, warm_up
 from benchmarks.mesh_process import mesh
 from benchmarks.processes import BenchError
-from benchmarks.sections.latency import SATURATION, Figures, at
-from benchmarks.turns import in_turns
+from benchmarks.sections.latency import SATURATION, at
+from benchmarks.turns import Figures, in_turns
 
 TIMES: float = 2.0
 

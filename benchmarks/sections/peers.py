@@ -21,14 +21,12 @@ from benchmarks.contenders import (
 )
 from benchmarks.load import Closed, Target, closed_loop, half_repeating, warm_up
 from benchmarks.processes import BenchError
-from benchmarks.turns import in_turns
+from benchmarks.turns import Figures, in_turns
 
 CEILING: Final = "ceiling"
 # How often a contender may fail for one set of figures, before it is left out.
 TRIES: Final = 3
 
-# By name and unit.
-Figures = dict[tuple[str, str], float]
 # What one contender is found to do in so many seconds.
 Turn = Callable[[float], Figures]
 

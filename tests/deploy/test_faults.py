@@ -8,7 +8,7 @@ import pytest
 
 from tests.deploy.stack import MODALITY_OF, SERVICES, Stack, note, run
 from tests.e2e.asking import Load, ask_all, everything, load, predict
-from tests.e2e.member import within
+from tests.waiting import within
 
 RECOVERY = 120.0  # seconds; most of it is Python starting, on a busy machine
 NOTICE = 30.0

@@ -13,7 +13,8 @@ from cli.topology import NODES
 from tests.deploy.stack import Stack
 from tests.e2e.asking import at_once, everything, predict
 from tests.e2e.inputs import ROOT
-from tests.e2e.member import http, within
+from tests.e2e.member import http
+from tests.waiting import within
 
 DASHBOARD = ROOT / "deploy/grafana/dashboards/sensemesh.json"
 ALERTS = ROOT / "deploy/prometheus/alerts.yml"

@@ -8,7 +8,8 @@ import pytest
 from tests.deploy.stack import Stack, note
 from tests.e2e.asking import answered, ask_all, load, predict, statuses
 from tests.e2e.inputs import AUDIO, IMAGE, TEXT
-from tests.e2e.member import http, within
+from tests.e2e.member import http
+from tests.waiting import within
 
 SAMPLES = {"text": TEXT, "image": IMAGE, "audio": AUDIO}
 OLD, NEW = "models/emotion6", "/models/turned"

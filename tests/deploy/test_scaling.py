@@ -2,7 +2,7 @@
 
 from tests.deploy.stack import Stack, note
 from tests.e2e.asking import ask_all, load
-from tests.e2e.member import within
+from tests.waiting import within
 
 # Seconds. A gateway looks up names when a connection ends, which nodes make happen every 30 s.
 FOUND = 60.0

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cli.topology import Process
 from tests.e2e.inputs import ROOT
+from tests.waiting import within
 
 # Seconds. A node imports torch and loads a model; several may do so at once on few cores.
 START_WAIT: Final = 90.0
 STOP_WAIT: Final = 40.0
-POLL: Final = 0.05
 PROBE_TIMEOUT: Final = 2.0
 PR_SET_PDEATHSIG: Final = 1
 
@@ -164,18 +163,6 @@ class Metrics:
             for sample in self._samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
-
-
-def within(seconds: float, check: Callable[[], bool], otherwise: Callable[[], str]) -> float:
-    """The seconds until `check` held; AssertionError with `otherwise` where it never did.
-
-    Another process is waited for: there is nothing to wait on but what it answers.
-    """
-    started = time.monotonic()
-    while not check():
-        assert time.monotonic() - started < seconds, otherwise()
-        time.sleep(POLL)
-    return time.monotonic() - started
 
 
 def end_all(members: Iterable[Member]) -> None:

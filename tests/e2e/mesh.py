@@ -15,7 +15,8 @@ from typing import Final, Self
 
 from cli.machine import redis_binary
 from cli.topology import LOCALHOST, NODES, Process, gateway, node, node_target, redis_server
-from tests.e2e.member import Member, end_all, http, within
+from tests.e2e.member import Member, end_all, http
+from tests.waiting import within
 
 MODEL: Final = "models/emotion6"
 REPLICAS: Final = 2

@@ -9,8 +9,8 @@ from cli.topology import ENCODERS, NODES
 from tests.e2e.asking import answered, at_once, everything, predict, statuses
 from tests.e2e.conftest import MakeMesh
 from tests.e2e.inputs import new_text
-from tests.e2e.member import within
 from tests.e2e.mesh import Mesh
+from tests.waiting import within
 
 CACHED = dict.fromkeys(("text", "image", "audio"), "cached")
 

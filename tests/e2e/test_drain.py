@@ -12,8 +12,9 @@ import pytest
 from cli.topology import NODES
 from tests.e2e.asking import Load, answered, ask_in_turn, everything, load, predict
 from tests.e2e.conftest import MakeMesh
-from tests.e2e.member import Member, http, within
+from tests.e2e.member import Member, http
 from tests.e2e.mesh import Mesh
+from tests.waiting import within
 
 CLIENTS = 4
 

@@ -8,8 +8,8 @@ import pytest
 from cli.topology import ENCODERS
 from tests.e2e.asking import answered, everything, predict, refused, statuses
 from tests.e2e.conftest import MakeMesh
-from tests.e2e.member import within
 from tests.e2e.mesh import Mesh
+from tests.waiting import within
 
 MODALITIES = {"text-encoder": "text", "vision-encoder": "image", "audio-encoder": "audio"}
 # Seconds from the moment that encoders are started or go on.

@@ -7,8 +7,9 @@ import pytest
 
 from tests.e2e.asking import answered, everything, predict, refused, statuses
 from tests.e2e.conftest import MakeMesh
-from tests.e2e.member import http, within
+from tests.e2e.member import http
 from tests.e2e.mesh import Mesh
+from tests.waiting import within
 
 CACHED = dict.fromkeys(("text", "image", "audio"), "cached")
 RECOVERY = 10.0

@@ -4,8 +4,8 @@ import pytest
 
 from tests.e2e.asking import answered, ask_all, everything, load, predict, statuses
 from tests.e2e.conftest import MakeMesh
-from tests.e2e.member import within
 from tests.e2e.mesh import Mesh
+from tests.waiting import within
 
 CACHED = dict.fromkeys(("text", "image", "audio"), "cached")
 RECOVERY = 10.0

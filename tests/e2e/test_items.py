@@ -15,9 +15,10 @@ from mesh.v1 import encoder_pb2 as pb
 from mesh.v1 import encoder_pb2_grpc as rpc
 from tests.e2e.asking import answered, at_once, predict, refused
 from tests.e2e.inputs import IMAGE, new_audio, new_image, new_text
-from tests.e2e.member import Member, within
+from tests.e2e.member import Member
 from tests.e2e.mesh import Mesh
 from tests.media import encoded
+from tests.waiting import within
 
 LONG = " and again" * 500
 # Long texts that keep the model busy for some seconds.

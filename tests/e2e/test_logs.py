@@ -5,8 +5,8 @@ from typing import Any
 from cli.topology import NODES
 from tests.e2e.asking import answered, everything, predict, refused
 from tests.e2e.inputs import new_number
-from tests.e2e.member import within
 from tests.e2e.mesh import Mesh
+from tests.waiting import within
 
 PROCESSES = ("gateway", *NODES)
 

@@ -6,8 +6,9 @@ from tests.e2e.artifacts import write_turned_model
 from tests.e2e.asking import answered, ask_all, everything, load, predict, refused, statuses
 from tests.e2e.conftest import MakeMesh
 from tests.e2e.inputs import AUDIO, IMAGE, ROOT, TEXT, new_text
-from tests.e2e.member import http, within
+from tests.e2e.member import http
 from tests.e2e.mesh import MODEL, Mesh
+from tests.waiting import within
 
 SAMPLES = {"text": TEXT, "image": IMAGE, "audio": AUDIO}
 

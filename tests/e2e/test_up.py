@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from cli.__main__ import main
 from cli.machine import cores, physical_cores
 from cli.topology import ENCODERS, NODES
-from tests.e2e.member import within
 from tests.running_mesh import RunningMesh
+from tests.waiting import within
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

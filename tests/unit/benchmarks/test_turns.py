@@ -15,8 +15,8 @@ import pytest
 from benchmarks.bench import Plan
 from benchmarks.contenders import Serving
 from benchmarks.processes import BenchError, Command, running
-from benchmarks.sections.peers import Figures, Unfit, _in_turns
-from benchmarks.turns import in_turns
+from benchmarks.sections.peers import Unfit, _in_turns
+from benchmarks.turns import Figures, in_turns
 
 
 @pytest.fixture
