@@ -1,4 +1,4 @@
-"""Waiting for what another process does, of which nothing tells."""
+"""Waiting for what another process or thread does, of which nothing tells."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ POLL: Final = 0.05
 def within(seconds: float, check: Callable[[], bool], otherwise: Callable[[], str]) -> float:
     """The seconds until `check` held; AssertionError with `otherwise` where it never did.
 
-    Another process is waited for: there is nothing to wait on but what it answers.
+    Whatever does it is of another process or thread, and there is nothing else to wait on.
     """
     started = time.monotonic()
     while not check():
