@@ -37,12 +37,14 @@ COMPARED: Final = 8
 class Serving:
     """A server that answers at `url`; `memory` tells its MiB now.
 
-    `restless` are the processes of it that take a core while there is nothing to do.
+    `restless` are the processes of it that take a core while there is nothing to do; `processes`
+    those that do different work, by name, where it has such.
     """
 
     url: str
     memory: Callable[[], float]
     restless: Callable[[], list[int]] = list
+    processes: Callable[[], Mapping[str, list[int]]] = dict
 
     def asleep(self) -> AbstractContextManager[None]:
         """Let it take no core from others while the block lasts, but where it is `awake`."""
@@ -82,7 +84,7 @@ def the_mesh(folder: Path, tell: Callable[[dict[str, str]], None]) -> Contender:
     def start() -> Iterator[Serving]:
         with mesh(folder / "logs/mesh") as found, found.whole_answers():
             tell(found.engines())
-            yield Serving(found.predict, lambda: found.memory()["all"])
+            yield Serving(found.predict, lambda: found.memory()["all"], processes=found.processes)
 
     return Contender(MESH, MULTIPART, start)
 

@@ -43,11 +43,15 @@ class Mesh:
         spawned = SPAWNED.findall((self.logs / "supervisor.log").read_text())
         return {name: family([int(pid)]) for name, pid in spawned}
 
-    def memory(self) -> dict[str, float]:
-        """MiB by process, and of all together, with what starts and watches them."""
+    def processes(self) -> dict[str, list[int]]:
+        """The same, and what starts and watches them."""
         pids = self.pids()
         others = set(family([self.pid])).difference(*pids.values())
-        found = {name: memory(of_it) for name, of_it in (pids | {"sensemesh up": others}).items()}
+        return pids | {"sensemesh up": sorted(others)}
+
+    def memory(self) -> dict[str, float]:
+        """MiB by process, and of all together."""
+        found = {name: memory(of_it) for name, of_it in self.processes().items()}
         return found | {"all": sum(found.values())}
 
     def engines(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from benchmarks.sections import (
     mixes,
     overload,
     peers,
+    profile,
     scaling,
     start,
 )
@@ -20,6 +21,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "ceiling": ceiling.run,
     "batches": batches.run,
     "peers": peers.run,
+    "profile": profile.run,
     "mixes": mixes.run,
     "latency": latency.run,
     "overload": overload.run,

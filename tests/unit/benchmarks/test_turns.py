@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.bench import Plan
 from benchmarks.contenders import Serving
+from benchmarks.contest import Unfit, blamed_turns
 from benchmarks.processes import BenchError, Command, running
-from benchmarks.sections.peers import Unfit, _in_turns
 from benchmarks.turns import Figures, in_turns
 
 
@@ -51,7 +51,7 @@ def test_who_fails_in_a_turn_is_named() -> None:
         raise BenchError("it answers no more")
 
     with pytest.raises(Unfit, match="no more") as raised:
-        _in_turns({"frail": fails}, Plan.of(quick=True, runs=1))
+        blamed_turns({"frail": fails}, Plan.of(quick=True, runs=1))
     assert raised.value.name == "frail"
 
 

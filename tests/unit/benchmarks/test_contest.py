@@ -9,9 +9,10 @@ import pytest
 from benchmarks.bench import Bench, Plan
 from benchmarks.bodies import MULTIPART
 from benchmarks.contenders import Contender, Serving
+from benchmarks.contest import TRIES, Contest, Unfit, blaming
 from benchmarks.processes import BenchError
 from benchmarks.results import Results
-from benchmarks.sections.peers import TRIES, Contest, Figures, Unfit, blaming
+from benchmarks.turns import Figures
 
 
 class Server:
