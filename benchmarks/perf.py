@@ -17,7 +17,7 @@ OVERTIME: Final = 60.0
 NETWORKS: Final = "the networks"
 OTHER: Final = "other"
 # Who is known by the name of its threads, wherever it computes.
-THREADS: Final = {"swapper": "idle", "wrk": "wrk", "valkey-server": "Redis", "perf": "perf"}
+THREADS: Final = {"swapper": "idle", "wrk": "wrk", "valkey-server": "Redis"}
 # Else by the library, of which a name begins so; oneDNN compiles into memory that has no file.
 LIBRARIES: Final = {
     NETWORKS: (

@@ -80,15 +80,15 @@ def test_a_profile_is_core_ms_by_what_runs_and_by_process(program: Path, tmp_pat
         return 50.0
 
     profiler = Profiler(tmp_path / "perf.data", 2)
-    found = profiler.figures(load, {"encoder": [4321], "gateway": [4322, 4323]}, 0.1)
+    found = profiler.figures(load, {"text-encoder": [4321], "gateway": [4322, 4323]}, 0.1)
     rows = {name: value for (name, _), value in found.items() if value}
     assert rows == {
         "the networks": 20,
         "Python": 10,
         "idle": 10,
         "all": 40,
-        "in encoder": 20,
-        "in encoder, the networks": 20,
+        "in text-encoder": 20,
+        "in text-encoder, the networks": 20,
         "in gateway": 10,
         "requests/s": 50,
     }
