@@ -21,11 +21,12 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from mesh.embedding import Modality
 from training.config import FusionConfig, TrainConfig, read_config
 from training.errors import TrainingError, told
-from training.fusion import CACHE, DEV_PER_CLASS, Sources, encoders_of, known_of, pool_of
+from training.fusion import CACHE, DEV_PER_CLASS, pool_of
 from training.head import train_head
 from training.joining import Column
 from training.manifest import read_manifest
 from training.pool import Columns, tried
+from training.sources import Sources, encoders_of, known_of
 from training.splits import read_with_splits
 
 

@@ -8,26 +8,20 @@ and is chosen and calibrated on dev; `sensemesh evaluate` tells what it is worth
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from mesh.artifact import Artifact
 from mesh.classifying import Classifier
-from mesh.embedding import Modality
-from mesh.encoding import Encoder, Raw
-from mesh.settings import InputLimits
 from services.fusion.classifier import FusionClassifier
 from services.fusion.frame import Fusion, FusionShape
 from services.fusion.model import FUSIONS
-from training.augment import augment_sound
 from training.config import FusionConfig, TrainConfig, read_config
-from training.embed import ENCODERS, engine
-from training.errors import TrainingError, told
+from training.embed import engine
+from training.errors import told
 from training.golden import (
     SAMPLES,
     write_config,
@@ -36,89 +30,15 @@ from training.golden import (
     write_tensors,
 )
 from training.head import shape_entries, stored_weights, train_head
-from training.joining import Column, column_of
-from training.manifest import Manifest, Row
 from training.pool import Columns, Pool, tried
-from training.splits import held_out, read_with_splits
-from training.trained import encoded, features_of, raw_inputs
+from training.sources import Sources, encoders_of, known_of
+from training.splits import read_with_splits
 
 # Joined examples of each class that dev is made of.
 DEV_PER_CLASS: Final = 200
 CACHE: Final = Path("run/embeddings")
 # What the shapes of all strategies have.
 SHARED: Final = {field.name for field in fields(FusionShape)}
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where a head's columns come from. `cache` keeps the embeddings of each encoder's version."""
-
-    config: TrainConfig
-    labels: Sequence[str]
-    encoders: Mapping[Modality, Encoder[Any]]
-    cache: Path
-
-    def columns(
-        self,
-        manifest: Manifest,
-        split: str,
-        with_known: bool = False,
-        without: Modality | None = None,
-    ) -> Columns:
-        """Each modality's embeddings of a split but for one's; TrainingError where it has none.
-
-        Of train, what encoders know by heart is left out unless asked for.
-        """
-        part, columns = manifest.split(split), {}
-        hidden = held_out(part, self.config.hold_out, self.config.seed)
-        for modality in self.config.modalities:
-            if modality is without:
-                continue
-            is_known = split == "train" and not with_known and self._is_known_by_heart(modality)
-            rows = [row for row in part.rows if not is_known or row.line in hidden]
-            columns[modality] = self.column(part.rows, modality, rows, split == "train")
-            if not len(columns[modality].labels):
-                raise TrainingError(f"{manifest.path}: no row of split {split} has {modality}")
-        return columns
-
-    def column(
-        self, rows: Sequence[Row], modality: Modality, chosen: Sequence[Row], is_learned: bool
-    ) -> Column:
-        """One modality's embeddings of the rows that are chosen; to learn from, copies too."""
-        lines = {row.line for row in chosen}
-        given = "features" if modality in self.config.features else "inputs"
-        places = [
-            place
-            for place, row in enumerate(rows)
-            if row.line in lines and modality in getattr(row, given)
-        ]
-        if modality in self.config.features:
-            dim = self.config.features[modality].dim
-            vectors = features_of(rows, places, modality, dim)
-        else:
-            inputs = raw_inputs(rows, places, modality)
-            vectors = encoded(self.encoders[modality], inputs, self.cache)
-            if is_learned and modality is Modality.AUDIO and self.config.fusion.recording_copies:
-                copies = encoded(self.encoders[modality], self._copies(inputs), self.cache)
-                vectors = np.concatenate([vectors, copies])
-                # A copy is another input of its original's row.
-                places = places * (1 + self.config.fusion.recording_copies)
-        order = np.argsort(places, kind="stable")
-        return column_of(rows, self.labels, [places[n] for n in order], vectors[order])
-
-    def _is_known_by_heart(self, modality: Modality) -> bool:
-        """Whether fusion must not learn from rows that encoders were trained on.
-
-        Where a row is an example, it must not for any modality's sake.
-        """
-        config = self.config
-        fits = [m for m, section in config.encoders.items() if section.fit]
-        return bool(config.hold_out and fits) and (config.fusion.join == "row" or modality in fits)
-
-    def _copies(self, recordings: Sequence[Raw]) -> list[Raw]:
-        rng = np.random.default_rng(self.config.seed)
-        copies = range(self.config.fusion.recording_copies)
-        return [augment_sound(raw, rng) for _ in copies for raw in recordings]
 
 
 @dataclass(frozen=True)
@@ -144,14 +64,6 @@ def pool_of(columns: Columns, fusion: FusionConfig, labels: Sequence[str]) -> Po
     return Pool(columns, len(labels), fusion.join, fusion.class_balance)
 
 
-def encoders_of(config: TrainConfig, model: Path) -> dict[Modality, Encoder[Any]]:
-    """The model's encoders that the config has, as a node loads them."""
-    return {
-        modality: ENCODERS[modality](Artifact.open(model / modality), engine(), InputLimits())
-        for modality in config.encoders
-    }
-
-
 def trials_of(config: TrainConfig, model: Path, cache: Path) -> Trials:
     """The embeddings that the model's encoders compute of the manifest's train and dev rows.
 
@@ -162,13 +74,6 @@ def trials_of(config: TrainConfig, model: Path, cache: Path) -> Trials:
     sources = Sources(config, labels, encoders_of(config, model), cache)
     train, dev = (sources.columns(manifest, split) for split in ("train", "dev"))
     return Trials(config, labels, train, known_of(sources, manifest), dev)
-
-
-def known_of(sources: Sources, manifest: Manifest, without: Modality | None = None) -> Columns:
-    """All of train, where the recipe first learns from that; else nothing."""
-    if not sources.config.fusion.known_steps:
-        return {}
-    return sources.columns(manifest, "train", with_known=True, without=without)
 
 
 def train_fusion(config: TrainConfig, output: Path, samples: Path, cache: Path) -> Path:
