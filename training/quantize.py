@@ -5,7 +5,8 @@
 Post-training quantisation by NNCF: what inputs of the manifest's split train do to each layer
 decides how its numbers are rounded. The file lies beside the artifact and is no part of it, so the
 artifact's version stays. What it costs and saves is printed: the head's score on dev from this
-modality alone, and the time of an input, for each dtype that the engine has.
+modality alone, and the time of an input, for each dtype that the engine has; and where it is so far
+off the golden examples that no node serves it.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from mesh.calibration import seconds_per_item
 from mesh.embedding import Modality
 from mesh.encoding import Encoder
 from mesh.engine import Engine, EngineUnsuitable, Inputs, Kind, MakeNetwork, builders
+from mesh.golden import GoldenMismatch, check_batches, check_encoder
 from mesh.openvino_model import convert, openvino, quantized_file, save
 from mesh.settings import InputLimits, NodeSettings, load
 from training.embed import ENCODERS, embed
@@ -41,12 +43,21 @@ DTYPES: Final = ("float32", "bfloat16", "int8_dynamic", "int8")
 
 @dataclass(frozen=True)
 class Score:
-    """A dtype's macro-F1 and accuracy on dev, and the milliseconds of an input in a batch."""
+    """A dtype's macro-F1 and accuracy on dev, and the milliseconds of an input in a batch.
+
+    `refused` says why no node serves it, and is empty where nodes do.
+    """
 
     dtype: str
     macro_f1: float
     accuracy: float
     milliseconds: float
+    refused: str
+
+    def __str__(self) -> str:
+        scores = f"macro-F1 {self.macro_f1:.4f}, accuracy {self.accuracy:.4f}"
+        told = f"{self.dtype}: {scores}, {self.milliseconds:.2f} ms an input"
+        return f"{told}; no node serves it: {self.refused}" if self.refused else told
 
 
 def quantize(artifact: Artifact, rows: Sequence[Row]) -> Path:
@@ -112,33 +123,46 @@ def scores(model: Model, artifact: Artifact, rows: Sequence[Row]) -> list[Score]
     if not chosen:
         raise TrainingError(f"no row of split dev has {modality}")
     found = []
-    for dtype in DTYPES:
+    for kind in (Kind("openvino", dtype) for dtype in DTYPES):
         try:
-            encoder = _served(artifact, dtype)
+            encoder = _served(artifact, kind)
         except EngineUnsuitable as error:
-            print(f"{dtype}: {error}")
+            print(f"{kind.dtype}: {error}")
         else:
-            found.append(_score(dtype, encoder, model, chosen))
+            refused = _refused(encoder, artifact, kind)
+            found.append(_score(kind, encoder, model, chosen, refused))
     return found
 
 
-def _served(artifact: Artifact, dtype: str) -> Encoder[Any]:
+def _served(artifact: Artifact, kind: Kind) -> Encoder[Any]:
     settings = load(NodeSettings).model_copy(update={"devices": "cpu"})
-    (build,) = builders(Kind("openvino", dtype), settings, artifact)
+    (build,) = builders(kind, settings, artifact)
     modality = Modality(artifact.config["modality"])
     return cast(Encoder[Any], ENCODERS[modality](artifact, build, InputLimits()))
 
 
-def _score(dtype: str, encoder: Encoder[Any], model: Model, rows: Sequence[Row]) -> Score:
+def _refused(encoder: Encoder[Any], artifact: Artifact, kind: Kind) -> str:
+    try:
+        check_encoder(encoder, artifact, kind.tolerance)
+        check_batches(encoder, artifact, kind.tolerance)
+    except GoldenMismatch as error:
+        return str(error)
+    return ""
+
+
+def _score(
+    kind: Kind, encoder: Encoder[Any], model: Model, rows: Sequence[Row], refused: str
+) -> Score:
     vectors = embed(encoder, raw_inputs(rows, range(len(rows)), encoder.modality))
     chances = model.classifier.classify([{encoder.modality: vector} for vector in vectors])
     right = np.array([model.classifier.labels.index(row.label) for row in rows])
     found = chances.argmax(1)
     return Score(
-        dtype,
+        kind.dtype,
         float(f1_score(right, found, average="macro", zero_division=0)),
         float((right == found).mean()),
         1e3 * seconds_per_item(encoder, time.perf_counter),
+        refused,
     )
 
 
@@ -153,10 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifest = read_with_splits(given.manifest, model.seed)
     print(quantize(artifact, manifest.split("train").rows))
     for score in scores(model, artifact, manifest.split("dev").rows):
-        print(
-            f"{score.dtype}: macro-F1 {score.macro_f1:.4f}, accuracy {score.accuracy:.4f}, "
-            f"{score.milliseconds:.2f} ms an input"
-        )
+        print(score)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """An encoder in int8: the real quantisation, of tiny networks."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ from mesh.artifact import Artifact
 from mesh.embedding import Modality
 from mesh.engine import Kind, builders
 from mesh.settings import InputLimits, NodeSettings
-from tests.tiny_task import FAMILIES, section_of, served, write_task
+from tests.tiny_task import FAMILIES, config_of, section_of, served, trained, write_task
 from training.artifacts import write_untrained
 from training.config import EncoderConfig
 from training.embed import ENCODERS, embed
 from training.errors import TrainingError
+from training.fusion import train_fusion
+from training.golden import SAMPLES
 from training.manifest import Manifest, read_manifest
-from training.quantize import quantize
+from training.quantize import main, quantize
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +66,23 @@ def test_without_rows_to_learn_from_nothing_is_written(tmp_path: Path, manifest:
     with pytest.raises(TrainingError, match="no row of split train has text"):
         quantize(one, [])
     assert not (tmp_path / "int8").exists()
+
+
+def test_what_int8_costs_and_saves_is_told(
+    tmp_path: Path, manifest: Manifest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For each dtype, and that no node serves one, as of so small a network's int8."""
+    task = manifest.path.parent
+    trained(task, "vit", tmp_path)
+    config = config_of(task, image=section_of("vit"), fusion={"steps": 20, "batch_size": 8})
+    train_fusion(config, tmp_path, SAMPLES, tmp_path / "kept")
+    capsys.readouterr()
+
+    main([str(manifest.path), str(tmp_path), "image"])
+
+    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines()[-4:])
+    assert list(told) == ["float32", "bfloat16", "int8_dynamic", "int8"]
+    form = r"macro-F1 [01]\.\d{4}, accuracy [01]\.\d{4}, \d+\.\d\d ms an input"
+    assert re.fullmatch(form, told["float32"])
+    reason = r"the golden outputs of \S+ differ: the least cosine is 0\.9\d+, and bf16 needs 0\.99"
+    assert re.fullmatch(f"{form}; no node serves it: {reason}", told["int8"])
