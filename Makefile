@@ -38,7 +38,7 @@ coverage: $(VENV)/.dev  ## Run the tests and show which branches they miss
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-bench: $(VENV)/.bench  ## Measure the mesh beside its ceiling and other servers; needs wrk and perf
+bench: $(VENV)/.bench  ## Measure the mesh beside its ceiling and other servers; needs wrk, curl and, for its profile, perf
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(SECTIONS)
 
 lint: $(VENV)/.dev  ## Check style, types, boundaries and the contract

@@ -31,7 +31,7 @@ class Unfit(BenchError):
         self.name = name
 
 
-def fast(bench: Bench) -> list[Contender]:
+def fast_contenders(bench: Bench) -> list[Contender]:
     """The mesh, and the tuned peers with what the ceiling found best; what they have is recorded.
 
     BenchError where the ceiling is not known.

@@ -37,6 +37,8 @@ TAIL: Final = 2.0
 ROUNDING: Final = 2
 # Seconds between questions whether a server is free.
 REST: Final = 0.1
+# The share of inputs that are fresh where half of them repeat.
+HALF: Final = 0.5
 OK: Final = 200
 REFUSED: Final = 429
 # Numbers of requests, by which fresh inputs are told apart; each run takes the next million.
@@ -141,8 +143,13 @@ def warm_up(target: Target, load: Closed) -> None:
 
 def half_repeating(target: Target, connections: int, seconds: float) -> Outcome:
     """Closed loop in which half of the inputs are fresh; the others have been sent before."""
+    send_what_repeats(target, connections, seconds)
+    return closed_loop(target, Closed(connections, seconds, fresh=HALF))
+
+
+def send_what_repeats(target: Target, connections: int, seconds: float) -> None:
+    """Send what will repeat in so many seconds, so that it has been sent before."""
     warm_up(target, Closed(connections, seconds / 4, fresh=0))
-    return closed_loop(target, Closed(connections, seconds, fresh=0.5))
 
 
 def _rate(found: dict[str, Any], skip: int) -> float:

@@ -44,7 +44,7 @@ class Mesh:
         return {name: family([int(pid)]) for name, pid in spawned}
 
     def processes(self) -> dict[str, list[int]]:
-        """The same, and what starts and watches them."""
+        """Ids by name, too, of what starts and watches these, as "sensemesh up"."""
         pids = self.pids()
         others = set(family([self.pid])).difference(*pids.values())
         return pids | {"sensemesh up": sorted(others)}

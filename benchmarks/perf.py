@@ -1,5 +1,6 @@
 """What the cores do, by perf: samples of all of them, told apart by process and by library."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,60 +11,73 @@ from typing import Final
 
 from benchmarks.processes import BenchError
 
-# Samples of each core in a second.
-RATE: Final = 999
+# Samples of each core in a second, and the share of them that has to come: the kernel takes fewer
+# where it finds that sampling costs too much.
+HERTZ: Final = 999
+LEAST: Final = 0.5
 # Seconds beyond those that are sampled: perf starts, writes, and reads what it wrote.
 OVERTIME: Final = 60.0
-NETWORKS: Final = "the networks"
 OTHER: Final = "other"
-# Who is known by the name of its threads, wherever it computes.
-THREADS: Final = {"swapper": "idle", "wrk": "wrk", "valkey-server": "Redis"}
-# Else by the library, of which a name begins so; oneDNN compiles into memory that has no file.
-LIBRARIES: Final = {
+NETWORKS: Final = "the networks"
+# Who is known by the name of its threads, whatever library they are in.
+THREADS: Final = {
+    "swapper": "idle",
+    "wrk": "wrk",
+    "redis-server": "Redis",
+    "valkey-server": "Redis",
+}
+# Else by the file, of which the name begins so. oneDNN compiles into memory that perf calls so.
+FILES: Final = {
     NETWORKS: (
-        *("perf-", "libopenvino", "_pyopenvino", "libtbb", "libhwloc"),
-        *("libtorch", "libc10", "libgomp", "libmkl", "libdnnl", "libcu"),
+        "perf-", "libopenvino", "_pyopenvino", "libtbb", "libhwloc", "libtorch", "libc10",
+        "libgomp", "libmkl", "libdnnl",
     ),
     "decoding and transforms": (
-        *("_imaging", "libjpeg", "libsndfile", "_cffi_backend", "tokenizers"),
-        *("_multiarray_umath", "pypocketfft", "_sparsetools", "_uarray"),
+        "_imaging", "libjpeg", "libsndfile", "_cffi_backend", "tokenizers", "_multiarray_umath",
+        "libscipy_openblas", "pypocketfft", "_sparsetools", "_uarray",
     ),
     "Python": ("libpython", "python"),
-    "libc": ("libc.", "libm.", "libstdc++", "ld-linux", "libgcc"),
-    "the kernel": ("[",),
+    "libc": ("libc.", "libm.", "libstdc++", "libgcc", "ld-linux", "[vdso]"),
+    "the kernel": ("[kernel", "[guest.kernel"),
     "gRPC and protobuf": ("cygrpc", "_message"),
-    "uvloop": ("loop.",),
-    "Granian": ("_granian",),
-    "Mosec": ("mosec",),
-}
+    "loops, HTTP and hashing": (
+        "loop.", "_granian", "blake3", "mosec", "_cmsgpack", "parser.", "_zmq",
+    ),
+}  # fmt: skip
 # Python's own extensions have all kinds of names.
 EXTENSIONS: Final = "lib-dynload"
-GROUPS: Final = (*LIBRARIES, *dict.fromkeys(THREADS.values()), OTHER)
+GROUPS: Final = (*FILES, *dict.fromkeys(THREADS.values()), OTHER)
 # A line of perf script: a thread's name, its process, an address, a file.
-LINE: Final = re.compile(r"\s*(?P<thread>.+?)\s+(?P<pid>\d+)\s+[0-9a-f]+\s+\((?P<file>.+)\)\s*")
+LINE: Final = re.compile(r"\s*(?P<thread>.+?)\s+(?P<pid>-?\d+)\s+[0-9a-f]+\s+\((?P<file>.+)\)\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one core did in one moment, and for whom."""
+    """What one core did in one moment, and for which process."""
 
     pid: int
     group: str
 
 
-def require_perf() -> None:
-    """BenchError where perf is not installed."""
+def require_perf(file: Path) -> None:
+    """BenchError where perf is not installed, or may not sample; it writes to `file`."""
     if shutil.which("perf") is None:
         raise BenchError("perf, which samples the cores, is not installed: apt install linux-perf")
+    record(0.1, file)
 
 
-def sample(seconds: float, file: Path) -> list[Sample]:
-    """Of all cores, by their clock; BenchError where perf is not allowed to, or fails."""
-    where = ["-e", "cpu-clock", "-F", str(RATE), "-a", "-o", str(file)]
-    _perf(["record", "-q", *where, "--", "sleep", str(seconds)], seconds + OVERTIME)
+def record(seconds: float, file: Path) -> None:
+    """Sample all cores by their clock, into a file; BenchError where perf may not, or fails."""
+    how = ["-q", "--no-buildid", "-e", "cpu-clock", "-F", str(HERTZ), "-a", "-o", str(file)]
+    _perf(["record", *how, "--", "sleep", str(seconds)], seconds + OVERTIME)
+
+
+def read(file: Path, seconds: float) -> list[Sample]:
+    """What was recorded in so many seconds; BenchError where much of it is missing."""
     samples = parse(_perf(["script", "-i", str(file), "-F", "comm,pid,ip,dso"], OVERTIME))
-    if not samples:
-        raise BenchError("perf took no samples")
+    due = seconds * HERTZ * (os.cpu_count() or 1)
+    if not samples or len(samples) < LEAST * due:
+        raise BenchError(f"perf took {len(samples)} samples of {due:.0f}")
     return samples
 
 
@@ -79,9 +93,14 @@ def _perf(arguments: list[str], seconds: float) -> str:
 
 
 def parse(script: str) -> list[Sample]:
-    """Samples of the lines that perf script prints."""
-    found = (LINE.fullmatch(line) for line in script.splitlines())
-    return [Sample(int(one["pid"]), _group(one["thread"], one["file"])) for one in found if one]
+    """Samples of the lines that perf script prints; BenchError where one is no sample."""
+    return [_sample(line) for line in script.splitlines() if line and not line.startswith("#")]
+
+
+def _sample(line: str) -> Sample:
+    if not (found := LINE.fullmatch(line)):
+        raise BenchError(f"perf prints what is no sample: {line!r}")
+    return Sample(int(found["pid"]), _group(found["thread"], found["file"]))
 
 
 def _group(thread: str, file: str) -> str:
@@ -90,7 +109,7 @@ def _group(thread: str, file: str) -> str:
     folder, _, name = file.rpartition("/")
     if folder.endswith(EXTENSIONS):
         return "Python"
-    return next((group for group, names in LIBRARIES.items() if name.startswith(names)), OTHER)
+    return next((group for group, names in FILES.items() if name.startswith(names)), OTHER)
 
 
 def counted(samples: Iterable[Sample]) -> dict[str, int]:

@@ -12,7 +12,7 @@ TITLES: Final = {
     "ceiling": "Ceiling: complete work without a server",
     "batches": "Batches: one thread, the model alone",
     "peers": "Peers: side by side, 16 connections, nothing cached",
-    "profile": "Profile: core-milliseconds for a request, by what runs and where",
+    "profile": "Profile: what the cores do for one request, and where",
     "mixes": "Mixes, 16 connections",
     "latency": "Latency in open loop, nothing cached",
     "overload": "Overload: twice saturation, open loop",

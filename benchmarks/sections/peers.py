@@ -6,14 +6,14 @@ from functools import partial
 
 from benchmarks.bench import CONNECTIONS, Bench, Best
 from benchmarks.contenders import Contender, Serving, documented, require_answer
-from benchmarks.contest import CEILING, Contest, Turn, blamed_turns, blaming, fast
+from benchmarks.contest import CEILING, Contest, Turn, blamed_turns, blaming, fast_contenders
 from benchmarks.load import Closed, Target, closed_loop, half_repeating
 from benchmarks.turns import Figures
 
 
 def run(bench: Bench) -> None:
     """In every round the fast ones side by side, then each for itself."""
-    contenders = fast(bench)
+    contenders = fast_contenders(bench)
     ways = [(way, bench.parts(way.setup)) for way in (bench.best, bench.quickest)]
     contest = Contest(bench)
     for _ in range(bench.plan.runs):
