@@ -20,8 +20,10 @@ from benchmarks.perf import NETWORKS, Sample, counted, read, record, require_per
 from benchmarks.processes import BenchError
 from benchmarks.turns import Figures
 
-# Seconds of load before what is sampled, in which perf begins, and after it.
-MARGIN: Final = 1.0
+# Seconds of load before what is sampled, and after it: on busy cores perf takes a quarter of a
+# second to begin, and one to write what it has.
+BEFORE: Final = 0.5
+AFTER: Final = 2.5
 UNIT: Final = "core-ms"
 ALL: Final = "all"
 # How names of encoders' processes end.
@@ -55,8 +57,8 @@ class Profiler:
     ) -> Figures:
         """Core-milliseconds for a request under a load, by what runs and by process."""
         with ThreadPoolExecutor(1) as beside:
-            loaded = beside.submit(load, seconds + 2 * MARGIN)
-            time.sleep(MARGIN)
+            loaded = beside.submit(load, BEFORE + seconds + AFTER)
+            time.sleep(BEFORE)
             with blaming("perf"):
                 record(seconds, self.file)
                 if loaded.done() and not loaded.exception():

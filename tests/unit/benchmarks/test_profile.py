@@ -74,7 +74,8 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "script").write_text(SCRIPT)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(perf, "HERTZ", 20)
-    monkeypatch.setattr(profile, "MARGIN", 0.01)
+    monkeypatch.setattr(profile, "BEFORE", 0.01)
+    monkeypatch.setattr(profile, "AFTER", 0.01)
     monkeypatch.setattr(profile.os, "cpu_count", lambda: 2)
     return tmp_path / "bin/perf"
 
