@@ -66,10 +66,18 @@ def require_perf(file: Path) -> None:
     record(0.1, file)
 
 
-def record(seconds: float, file: Path) -> None:
-    """Sample all cores by their clock, into a file; BenchError where perf may not, or fails."""
+def record(seconds: float, file: Path) -> float:
+    """Sample all cores by their clock, into a file; BenchError where perf may not, or fails.
+
+    Returns the moment at which it ended, by CLOCK_BOOTTIME: to write takes perf seconds more.
+    """
     how = ["-q", "--no-buildid", "-e", "cpu-clock", "-F", str(HERTZ), "-a", "-o", str(file)]
-    _perf(["record", *how, "--", "sleep", str(seconds)], seconds + OVERTIME)
+    sampled = ["sh", "-c", f"sleep {seconds}; cat /proc/uptime"]
+    told = _perf(["record", *how, "--", *sampled], seconds + OVERTIME)
+    try:
+        return float(told.split()[0])
+    except (ValueError, IndexError) as error:
+        raise BenchError(f"perf record did not run what it was told: {told!r}") from error
 
 
 def read(file: Path, seconds: float) -> list[Sample]:

@@ -20,10 +20,8 @@ from benchmarks.perf import NETWORKS, Sample, counted, read, record, require_per
 from benchmarks.processes import BenchError
 from benchmarks.turns import Figures
 
-# Seconds of load before what is sampled, and after it: on busy cores perf takes a quarter of a
-# second to begin, and one to write what it has.
-BEFORE: Final = 0.5
-AFTER: Final = 2.5
+# Seconds of load before what is sampled, and after it: on busy cores perf begins late.
+MARGIN: Final = 1.0
 UNIT: Final = "core-ms"
 ALL: Final = "all"
 # How names of encoders' processes end.
@@ -57,17 +55,22 @@ class Profiler:
     ) -> Figures:
         """Core-milliseconds for a request under a load, by what runs and by process."""
         with ThreadPoolExecutor(1) as beside:
-            loaded = beside.submit(load, BEFORE + seconds + AFTER)
-            time.sleep(BEFORE)
+            loaded = beside.submit(_timed, load, seconds + 2 * MARGIN)
+            time.sleep(MARGIN)
             with blaming("perf"):
-                record(seconds, self.file)
-                if loaded.done() and not loaded.exception():
-                    raise BenchError("perf still sampled when the load had ended")
-            rate = loaded.result()
+                sampled = record(seconds, self.file)
+            rate, ended = loaded.result()
         with blaming("perf"):
+            if sampled > ended:
+                raise BenchError(f"perf sampled for {sampled - ended:.2f} s after the load")
             rows = _rows(read(self.file, seconds), processes)
         of_each = 1000 * (os.cpu_count() or 1) / rate / rows[ALL]
         return {(name, UNIT): of_each * count for name, count in rows.items()}
+
+
+def _timed(load: Load, seconds: float) -> tuple[float, float]:
+    """What a load finds, and when it ended."""
+    return load(seconds), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _rows(samples: Sequence[Sample], processes: Mapping[str, Sequence[int]]) -> dict[str, int]:
