@@ -20,8 +20,10 @@ from benchmarks.perf import NETWORKS, Sample, counted, read, record, require_per
 from benchmarks.processes import BenchError
 from benchmarks.turns import Figures
 
-# Seconds of load before what is sampled, and after it: on busy cores perf begins late.
-MARGIN: Final = 1.0
+# Seconds of load before perf is started, and beyond what it samples: on busy cores it reads for up
+# to two seconds what all processes have mapped, before it begins.
+BEFORE: Final = 0.5
+BEYOND: Final = 4.0
 UNIT: Final = "core-ms"
 ALL: Final = "all"
 # How names of encoders' processes end.
@@ -55,8 +57,8 @@ class Profiler:
     ) -> Figures:
         """Core-milliseconds for a request under a load, by what runs and by process."""
         with ThreadPoolExecutor(1) as beside:
-            loaded = beside.submit(_timed, load, seconds + 2 * MARGIN)
-            time.sleep(MARGIN)
+            loaded = beside.submit(_timed, load, seconds + BEYOND)
+            time.sleep(BEFORE)
             with blaming("perf"):
                 sampled = record(seconds, self.file)
             rate, ended = loaded.result()

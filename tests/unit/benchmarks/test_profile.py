@@ -74,7 +74,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "script").write_text(SCRIPT)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(perf, "HERTZ", 20)
-    monkeypatch.setattr(profile, "MARGIN", 0.01)
+    monkeypatch.setattr(profile, "BEYOND", 0.02)
     monkeypatch.setattr(profile.os, "cpu_count", lambda: 2)
     return tmp_path / "bin/perf"
 
@@ -85,8 +85,7 @@ def write(program: Path, script: str) -> None:
     program.chmod(0o755)
 
 
-# What perf runs it runs to its end, then it takes some time itself.
-RECORDS = 'shift 11; "$@"; sleep 0.1'
+RECORDS = 'until [ $1 = -- ]; do shift; done; shift; "$@"; sleep 0.1'
 PRINTS = f"if [ $1 = record ]; then {RECORDS}; else cat script; fi"
 
 
