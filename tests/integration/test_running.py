@@ -19,6 +19,14 @@ def run(logs: Path, how: str = "serve", **settings: str) -> RunningMesh:
     return RunningMesh(argv, logs, **settings)
 
 
+@pytest.fixture(autouse=True)
+def hears_hangups() -> Iterator[None]:
+    """Who starts the tests by nohup ignores SIGHUP, and what ignores it from the start goes on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def mesh(tmp_path: Path) -> Iterator[RunningMesh]:
     """A sound mesh that serves."""
