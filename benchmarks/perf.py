@@ -26,7 +26,7 @@ THREADS: Final = {
     "redis-server": "Redis",
     "valkey-server": "Redis",
 }
-# Else by the file, of which the name begins so. oneDNN compiles into memory that perf calls so.
+# Else by the file, of which the name begins so. What oneDNN compiles is in "perf-PID.map".
 FILES: Final = {
     NETWORKS: (
         "perf-", "libopenvino", "_pyopenvino", "libtbb", "libhwloc", "libtorch", "libc10",

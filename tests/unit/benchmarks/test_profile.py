@@ -190,11 +190,11 @@ class Field:
         record = results.begin("profile", {}, plan.plain())
         self.bench = Bench(plan, folder, results, record, lambda _: None)
         self.bench.__dict__["best"] = SimpleNamespace(setup=None, processes=2, batch=8)
-        self.bench.parts = lambda _: {}  # type: ignore[method-assign]
+        self.bench.parts = lambda _: {}
         ceiling = SimpleNamespace(measure=lambda batch, seconds: {"rate": 100.0})
-        self.bench.ceiling = lambda *_: nullcontext(ceiling)  # type: ignore[method-assign,assignment]
+        self.bench.ceiling = lambda *_: nullcontext(ceiling)
         names = (MESH, "slow", "fast")
-        fakes = [Contender(name, MULTIPART, lambda: nullcontext()) for name in names]  # type: ignore[arg-type,return-value]
+        fakes = [Contender(name, MULTIPART, lambda: nullcontext()) for name in names]
         tuned = [SimpleNamespace(name=name) for name in names[1:]]
         monkeypatch.setattr(profile, "TUNED", tuned)
         monkeypatch.setattr(profile, "require_perf", lambda _: None)
